@@ -1,0 +1,129 @@
+"""Arguments of `sunalign.align` turned into what the road needs, or refused in plain words."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from numbers import Integral
+from typing import Any
+
+import numpy as np
+from sunpy.map import GenericMap, MapSequence
+
+from sunalign.exceptions import AlignmentError
+from sunalign.images import Image, to_image
+
+__all__ = ["as_references", "checked_jobs", "make_rng", "prepare", "reporter"]
+
+Limits = tuple[float | None, float | None]
+
+
+def as_references(reference: Any) -> list[Any]:
+    """One reference or many as a list; paths and maps are not opened here."""
+    if isinstance(reference, MapSequence):
+        references = list(reference.maps)
+    elif isinstance(reference, (list, set, frozenset)) or (isinstance(reference, tuple) and not _is_image(reference)):
+        references = list(reference)
+    elif isinstance(reference, Iterator):
+        references = list(reference)
+    else:
+        references = [reference]
+    if not references:
+        raise AlignmentError("The list of references is empty; give at least one image whose pointing is trusted.")
+    return references
+
+
+def _is_image(value: tuple[Any, ...]) -> bool:
+    return len(value) == 2 and isinstance(value[0], np.ndarray) and not isinstance(value[1], (GenericMap, np.ndarray))
+
+
+def prepare(image: Image, mask: np.ndarray | None, limits: Limits | None, word: str) -> Image:
+    """Apply a mask and intensity limits, and make sure that something is left.
+
+    Parameters
+    ----------
+    image : `~sunalign.images.Image`
+    mask : `numpy.ndarray` of `bool`, optional
+        True where a pixel is to be ignored.
+    limits : `tuple`, optional
+        (lower, upper) intensities to keep; `None` for no limit.
+    word : {"target", "reference"}
+        For the messages.
+    """
+    if mask is not None:
+        mask = np.asarray(mask)
+        if mask.shape != image.data.shape or mask.dtype != bool:
+            raise AlignmentError(
+                f"'{word}_mask' is a boolean array of the {word}'s shape {image.data.shape}, True where a pixel is to "
+                f"be ignored; got {mask.dtype} of shape {mask.shape}."
+            )
+        image = image.masked(mask)
+    if limits is not None:
+        lower, upper = (None, None) if len(limits) != 2 else limits
+        if len(limits) != 2 or (lower is not None and upper is not None and not lower < upper):
+            raise AlignmentError(f"'{word}_limits' is (lower, upper) with lower < upper, None for no limit; got {limits}.")
+        with np.errstate(invalid="ignore"):
+            below = image.data < (-np.inf if lower is None else lower)
+            image = image.masked(below | (image.data > (np.inf if upper is None else upper)))
+    finite = image.data[np.isfinite(image.data)]
+    if finite.size == 0:
+        raise AlignmentError(
+            f"The {word} {image.name} has no valid pixel: all are NaN, masked or beyond the limits. "
+            f"Check the file, {word}_mask and {word}_limits."
+        )
+    if finite.size < 16:
+        raise AlignmentError(f"The {word} {image.name} has only {finite.size} valid pixels; at least 16 are needed.")
+    if finite.min() == finite.max():
+        raise AlignmentError(
+            f"The {word} {image.name} is constant: every valid pixel is {finite[0]:g}, so there is nothing to align."
+        )
+    return image
+
+
+def prepared_references(references: Sequence[Any], mask: np.ndarray | None, limits: Limits | None) -> list[Any]:
+    """References with mask and limits applied; without those they stay unopened."""
+    if mask is None and limits is None:
+        return list(references)
+    return [prepare(to_image(reference), mask, limits, "reference") for reference in references]
+
+
+def checked_jobs(n_jobs: int) -> int:
+    """Number of worker processes: positive, or one a core for -1."""
+    if not isinstance(n_jobs, Integral) or n_jobs == 0 or n_jobs < -1:
+        raise ValueError(f"'n_jobs' is a number of processes, 1 or more, or -1 for one a core; got {n_jobs!r}.")
+    return len(os.sched_getaffinity(0)) if n_jobs == -1 and hasattr(os, "sched_getaffinity") else (
+        os.cpu_count() or 1 if n_jobs == -1 else int(n_jobs)
+    )
+
+
+def make_rng(rng: np.random.Generator | int | None) -> np.random.Generator:
+    """Normalise as SPEC 7 says."""
+    return np.random.default_rng(rng)
+
+
+@contextmanager
+def reporter(progress: bool | Callable[..., Any] | None) -> Iterator[Callable[[int, float], None] | None]:
+    """Show evaluations on a bar made by tqdm, or by a callable like it; nothing for `None` or False."""
+    if not progress:
+        yield None
+        return
+    if progress is True:
+        from tqdm.auto import tqdm as make_bar
+    elif callable(progress):
+        make_bar = progress
+    else:
+        raise TypeError(f"'progress' is True, False or a callable such as tqdm.tqdm; got {progress!r}.")
+    bar = make_bar(desc="sunalign", unit=" images")
+    shown = 0
+
+    def show(spent: int, best: float) -> None:
+        nonlocal shown
+        bar.update(spent - shown)
+        bar.set_postfix(score=f"{best:.4f}", refresh=False)
+        shown = spent
+
+    try:
+        yield show
+    finally:
+        bar.close()

@@ -1,0 +1,164 @@
+"""The contract that plugins sign.
+
+A plugin is a frozen, keyword-only dataclass: its constructor's keywords are its options. It implements one
+abstract method. NaN, masks, frozen parameters, caching, history, budget, workers and progress are the
+framework's work (`sunalign.objective.Objective`), so that no plugin has to care.
+
+Masks are True where a pixel is to be ignored. Arrays are ``(ny, nx)``. Pixel coordinates are 0-based, ``x`` first.
+"""
+
+from __future__ import annotations
+
+import inspect
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, runtime_checkable
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from scipy.optimize import OptimizeResult
+
+    from sunalign.correction import Correction
+    from sunalign.images import Image
+    from sunalign.objective import Objective, SearchSpace
+    from sunalign.reference import Reference
+
+__all__ = [
+    "Corrector",
+    "Metric",
+    "NormalEquations",
+    "Optimizer",
+    "Plugin",
+    "ReferenceBuilder",
+    "ShiftSurface",
+    "SupportsGaussNewton",
+    "SupportsShiftSurface",
+]
+
+
+class Plugin(ABC):
+    """Anything that can be chosen by name."""
+
+    @classmethod
+    def option_names(cls) -> tuple[str, ...]:
+        """Names of the options, read from the constructor's signature."""
+        parameters = inspect.signature(cls).parameters.values()
+        if any(p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD) for p in parameters):
+            raise TypeError(f"{cls.__name__} must name every option; *args and **kwargs cannot be matched to options.")
+        return tuple(p.name for p in parameters)
+
+    def options(self) -> dict[str, Any]:
+        """Options as given; they go into the result and into HISTORY."""
+        return {name: getattr(self, name) for name in self.option_names()}
+
+
+class Metric(Plugin):
+    """How alike two images on one pixel grid are. Larger is better."""
+
+    #: Intensity scaling the metric likes when the caller does not ask for one; see `sunalign.intensity`.
+    scaling: ClassVar[str] = "sqrt"
+
+    @abstractmethod
+    def score(self, reference: np.ndarray, target: np.ndarray, mask: np.ndarray) -> float:
+        """Score of a candidate.
+
+        Parameters
+        ----------
+        reference, target : `numpy.ndarray`, shape (ny, nx)
+            Never to be changed. Values under the mask are meaningless and may be NaN.
+        mask : `numpy.ndarray` of `bool`, shape (ny, nx)
+            True where a pixel is to be ignored.
+
+        Returns
+        -------
+        `float`
+            NaN, or a documented neutral value, when there is nothing to compare.
+        """
+
+
+class Optimizer(Plugin):
+    """Looks for the parameters that score best."""
+
+    @abstractmethod
+    def maximize(self, objective: Objective, space: SearchSpace, *, rng: np.random.Generator) -> OptimizeResult:
+        """Search ``space``, which holds the free parameters only.
+
+        Returns
+        -------
+        `scipy.optimize.OptimizeResult`
+            ``x`` in the order of ``space``, ``fun`` the score there, ``success``, ``message``, ``nit``.
+        """
+
+
+class ReferenceBuilder(Plugin):
+    """Makes what the target is compared with."""
+
+    @abstractmethod
+    def build(self, references: Sequence[Any], target: Image) -> Reference | Image:
+        """Build from one or more images (`~sunpy.map.GenericMap`, path, ...; see `sunalign.images.to_image`)."""
+
+
+class Corrector(Plugin):
+    """Writes a correction into a target's coordinates."""
+
+    #: What the corrector can express.
+    parameters: ClassVar[frozenset[str]] = frozenset({"shift_x", "shift_y", "scale_x", "scale_y", "rotation"})
+
+    @abstractmethod
+    def apply(self, target: Any, correction: Correction) -> Any:
+        """Return a new object of the target's type: data shared; mask, uncertainty, unit and metadata kept."""
+
+
+class ShiftSurface(NamedTuple):
+    """Scores at every integer shift; element ``[j, i]`` belongs to the shift ``(dx[i], dy[j])`` in pixels."""
+
+    scores: np.ndarray
+    overlap: np.ndarray
+    dx: np.ndarray
+    dy: np.ndarray
+
+
+class NormalEquations(NamedTuple):
+    """Score and its second-order model in p parameters at one point.
+
+    ``hessian`` is the Gauss-Newton approximation of minus the second derivative of the metric's quadratic form,
+    ``gradient`` the right-hand side, so that ``solve(hessian, gradient)`` is the step uphill. ``contributions`` has
+    shape (p, ny, nx): every pixel's share of ``gradient``, from which the errors are estimated.
+    """
+
+    score: float
+    gradient: np.ndarray
+    hessian: np.ndarray
+    contributions: np.ndarray
+    n_pixels: int
+
+
+@runtime_checkable
+class SupportsShiftSurface(Protocol):
+    """A metric that can score every integer shift at once."""
+
+    def shift_surface(
+        self,
+        reference: np.ndarray,
+        target: np.ndarray,
+        reference_mask: np.ndarray,
+        target_mask: np.ndarray,
+        margin: tuple[int, int],
+        min_overlap: float,
+    ) -> ShiftSurface:
+        """Score the target at every shift of up to ``margin = (my, mx)`` pixels.
+
+        ``reference`` has shape ``(ny + 2 my, nx + 2 mx)``: the target's grid widened by the margin on every side.
+        Shifts with less than ``min_overlap`` of the target's valid pixels are -inf.
+        """
+
+
+@runtime_checkable
+class SupportsGaussNewton(Protocol):
+    """A metric that can give a step uphill from the derivatives of the reference's samples."""
+
+    def normal_equations(
+        self, reference: np.ndarray, jacobian: np.ndarray, target: np.ndarray, mask: np.ndarray
+    ) -> NormalEquations:
+        """``jacobian`` has shape (p, ny, nx): derivative of every reference sample by every parameter."""

@@ -1,0 +1,230 @@
+"""Corrector of maps and of bare arrays with a header or a FITS WCS."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, MutableMapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import astropy.units as u
+import numpy as np
+from astropy.wcs import WCS
+
+from sunpy.map import GenericMap
+
+from sunalign.abc import Corrector
+from sunalign.correction import Correction
+from sunalign.correctors._refit import (
+    SkyPart,
+    Solution,
+    add_history,
+    check_residual,
+    copied,
+    history_entry,
+    is_nothing,
+    keywords,
+    plain_values,
+    refit,
+    sample_pixels,
+    solve,
+)
+from sunalign.exceptions import CorrectionError
+
+__all__ = ["WCSCorrector", "check_tolerance", "corrected_header", "corrected_wcs", "own_uncertainty", "update_cards"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class WCSCorrector(Corrector):
+    """Correct a `~sunpy.map.GenericMap`, ``(data, header)`` or ``(data, wcs)``.
+
+    CRVAL and the linear part are refitted in the header's own convention (PC and CDELT, CD, or CDELT and CROTA);
+    CRPIX and the data never change.
+
+    Parameters
+    ----------
+    tolerance : `float`
+        Largest error of the written coordinates, in pixels; more is refused.
+    """
+
+    tolerance: float = 0.1
+
+    def __post_init__(self) -> None:
+        check_tolerance(self.tolerance)
+
+    def apply(self, target: Any, correction: Correction) -> Any:
+        if isinstance(target, GenericMap):
+            return self._map(target, correction)
+        if isinstance(target, tuple) and len(target) == 2:
+            data, coordinates = target
+            if isinstance(coordinates, WCS):
+                return data, corrected_wcs(coordinates, correction, np.shape(data), self.tolerance)[0]
+            if isinstance(coordinates, MutableMapping):
+                return data, corrected_header(coordinates, correction, np.shape(data), self.tolerance)[0]
+        raise CorrectionError(
+            f"The 'wcs' corrector takes a sunpy Map, (data, header) or (data, wcs); got {type(target).__name__}. "
+            f"An NDCube is for 'ndcube', a path for 'fits'."
+        )
+
+    def _map(self, target: GenericMap, correction: Correction) -> GenericMap:
+        cards: dict[str, float] = {}
+        if not is_nothing(correction):
+            part = _map_part(target)
+            solution = solve(part, correction, sample_pixels(part, target.data.shape))
+            cards, residual = _map_cards(target, part, solution)
+            check_residual(residual, self.tolerance, crota=_map_crota_key(target) is not None)
+        corrected = _with_cards(target, cards)
+        add_history(corrected.meta, history_entry(correction))
+        return corrected
+
+
+def check_tolerance(tolerance: float) -> None:
+    """Raise `ValueError` unless a tolerance is a positive number of pixels."""
+    if not tolerance > 0:
+        raise ValueError(f"'tolerance' is a number of pixels larger than 0; got {tolerance!r}.")
+
+
+def corrected_wcs(
+    wcs: WCS, correction: Correction, shape: Sequence[int], tolerance: float = 0.1
+) -> tuple[WCS, float]:
+    """Copy of a FITS WCS of any number of axes with a correction written in, and the residual in pixels.
+
+    Parameters
+    ----------
+    wcs : `~astropy.wcs.WCS`
+    correction : `~sunalign.Correction`
+    shape : sequence of `int`
+        Array shape of the data.
+    tolerance : `float`
+        Largest residual allowed, in pixels.
+    """
+    new = wcs.deepcopy()
+    if is_nothing(correction):
+        return new, 0.0
+    part = SkyPart.from_wcs(wcs)
+    solution = solve(part, correction, sample_pixels(part, shape))
+    new.wcs.set()  # to degrees, as the solution is
+    crota = new.wcs.has_crota() and not (new.wcs.has_pc() or new.wcs.has_cd())
+    values = _wcs_values(new, crota)
+    cards = keywords(values, part, solution, units=(u.deg, u.deg))
+    _set_keywords(new, values | cards, crota)
+    residual = solution.residual(SkyPart.from_wcs(new))
+    check_residual(residual, tolerance, crota=crota)
+    return new, residual
+
+
+def corrected_header(
+    header: MutableMapping[str, Any], correction: Correction, shape: Sequence[int], tolerance: float = 0.1
+) -> tuple[Any, float]:
+    """Copy of a header, of the same type, with a correction and its HISTORY written in; and the residual in pixels."""
+    cards, residual = refit(header, correction, shape, tolerance)
+    new = copied(header)
+    update_cards(new, cards)
+    add_history(new, history_entry(correction))
+    return new, residual
+
+
+def update_cards(meta: MutableMapping[str, Any], cards: Mapping[str, float]) -> None:
+    """Set keywords in place under the names, upper or lower case, that the mapping already has for them."""
+    names = {str(key).upper(): key for key in meta}
+    lower = bool(names) and all(key == str(key).lower() for key in names.values())
+    for key, value in cards.items():
+        meta[names.get(key, key.lower() if lower else key)] = value
+
+
+def _map_part(target: GenericMap) -> SkyPart:
+    """What sunpy reads from a map, to the last digit where that is possible.
+
+    A map's ``wcs`` has been through a header of 12 digits, and knows neither LONPOLE nor LATPOLE.
+    """
+    read = replace(SkyPart.from_wcs(target.wcs), lonpole=np.nan, latpole=np.nan)
+    if read.axes != (0, 1):
+        return read
+    per_unit = np.array([unit.to(u.deg) for unit in target.spatial_units])
+    scale = np.array([s.to_value(u.deg / u.pix) for s in target.scale])
+    sharp = replace(
+        read,
+        rows=scale[:, None] * np.asarray(target.rotation_matrix, float),
+        crpix=np.array([p.to_value(u.pix) for p in target.reference_pixel]),
+        crval=np.array([target.meta.get("crval1", 0.0), target.meta.get("crval2", 0.0)], float) * per_unit,
+    )
+    same = all(
+        np.allclose(a, b, rtol=1e-9, atol=1e-11)
+        for a, b in ((sharp.rows, read.rows), (sharp.crpix, read.crpix), (sharp.crval, read.crval))
+    )
+    return sharp if same else read
+
+
+def _map_crota_key(target: GenericMap) -> str | None:
+    """Keyword from which a map has its rotation: CROTA2, or CROTA in some sources; `None` where it is PC or CD."""
+    if any(key.startswith(("pc1_", "pc2_", "cd1_", "cd2_")) for key in target.meta):
+        return None
+    for key in ("CROTA2", "CROTA", "CROTA1"):
+        if key in target.meta:
+            lam = target.scale[1] / target.scale[0]
+            matrix = target._pc_matrix(lam.to_value(u.one), np.radians(float(target.meta[key])))
+            if np.allclose(matrix, target.rotation_matrix, rtol=0, atol=1e-9):
+                return key
+    return None
+
+
+def _map_cards(target: GenericMap, part: SkyPart, solution: Solution) -> tuple[dict[str, float], float]:
+    """Keywords for a map and the residual of the map that has them."""
+    units = tuple(target.spatial_units)
+    values = plain_values(target.meta)
+    cards = keywords(values, part, solution, units=units, crota_key=_map_crota_key(target))
+    corrected = _with_cards(target, cards)
+    residual = solution.residual(_map_part(corrected))
+    if residual < 1e-6 or np.array_equal(solution.linear, np.eye(2)):
+        return cards, residual
+    # Some sources take their scale from other keywords than CDELT (GONG: the limb). They all read PC.
+    pc = solution.part.rows / np.array([s.to_value(u.deg / u.pix) for s in corrected.scale])[:, None]
+    forced = cards | {f"PC{i + 1}_{j + 1}": float(pc[i, j]) for i in range(2) for j in range(2)}
+    better = solution.residual(_map_part(_with_cards(target, forced)))
+    return (forced, better) if better < residual else (cards, residual)
+
+
+def _with_cards(target: GenericMap, cards: Mapping[str, float]) -> GenericMap:
+    """Copy of a map that shares its data, mask and uncertainty, with its own ``meta`` and plot settings.
+
+    The constructor is not called: some sources change ``meta``, plot settings or the data there.
+    """
+    new = copy.copy(target)
+    new.meta = target.meta.copy()
+    new.meta.update({key.lower(): value for key, value in cards.items()})
+    new.plot_settings = dict(target.plot_settings)
+    # sunpy keeps `wcs` in the instance under a hash of the meta, which is None where a value cannot be hashed.
+    new.__dict__.pop("_meta_hash", None)
+    own_uncertainty(new)
+    return new
+
+
+def own_uncertainty(new: Any) -> None:
+    """Give a copy its own uncertainty object, over the same array: it knows its parent only weakly."""
+    if new.uncertainty is not None:
+        new.uncertainty = type(new.uncertainty)(new.uncertainty.array, unit=new.uncertainty.unit, copy=False)
+
+
+def _wcs_values(wcs: WCS, crota: bool) -> dict[str, Any]:
+    """Keywords of the linear part of a WCS object."""
+    names = range(1, wcs.naxis + 1)
+    if wcs.wcs.has_cd():
+        return {f"CD{i}_{j}": float(wcs.wcs.cd[i - 1, j - 1]) for i in names for j in names}
+    values = {f"CDELT{i}": float(wcs.wcs.cdelt[i - 1]) for i in names}
+    if crota:
+        return values | {f"CROTA{i}": float(wcs.wcs.crota[i - 1]) for i in names}
+    return values | {f"PC{i}_{j}": float(wcs.wcs.get_pc()[i - 1, j - 1]) for i in names for j in names}
+
+
+def _set_keywords(wcs: WCS, values: Mapping[str, Any], crota: bool) -> None:
+    """Write the keywords of the linear part and CRVAL into a WCS object."""
+    n = wcs.naxis
+    wcs.wcs.crval = [values.get(f"CRVAL{i + 1}", wcs.wcs.crval[i]) for i in range(n)]
+    name = "CD" if wcs.wcs.has_cd() else "PC"
+    if name == "PC":
+        wcs.wcs.cdelt = [values[f"CDELT{i + 1}"] for i in range(n)]
+    if crota:
+        wcs.wcs.crota = [values[f"CROTA{i + 1}"] for i in range(n)]
+    else:
+        setattr(wcs.wcs, name.lower(), [[values[f"{name}{i + 1}_{j + 1}"] for j in range(n)] for i in range(n)])
+    wcs.wcs.set()

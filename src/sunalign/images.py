@@ -1,0 +1,325 @@
+"""Any image in; data, celestial grid, times and observer inside.
+
+`to_image` takes a `~sunpy.map.GenericMap`, an `~ndcube.NDCube` with two celestial axes, ``(data, header)``,
+``(data, wcs)`` or the path of a FITS file. The rest of the package sees `Image`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property, singledispatch
+from pathlib import Path
+from typing import Any
+
+import astropy.units as u
+import numpy as np
+import sunpy.map
+from astropy.coordinates import SkyCoord
+from astropy.io import fits
+from astropy.time import Time
+from astropy.wcs import WCS
+from astropy.wcs.wcsapi import BaseLowLevelWCS
+from ndcube import NDCube
+from ndcube.ndcube import NDCubeBase
+from sunpy.map import GenericMap
+
+from sunalign.coordinates import PixelGrid
+from sunalign.exceptions import ImageError
+
+__all__ = ["Image", "celestial_wcs", "read_map", "to_image"]
+
+
+@dataclass(frozen=True, eq=False)
+class Image:
+    """A two-dimensional image on the sky.
+
+    Parameters
+    ----------
+    data : `numpy.ndarray`, shape (ny, nx)
+        Native float64; NaN where there is no valid value.
+    grid : `~sunalign.coordinates.PixelGrid`
+        Where the pixels are.
+    meta : mapping
+        Header the image came with; may be empty.
+    source : object
+        What was given: the corrected copy is of its type.
+    name : `str`
+        How to speak of it in messages and titles.
+    unit : `~astropy.units.UnitBase`, optional
+    """
+
+    data: np.ndarray
+    grid: PixelGrid
+    meta: Mapping[str, Any] = field(default_factory=dict)
+    source: Any = None
+    name: str = "image"
+    unit: u.UnitBase | None = None
+
+    @property
+    def wcs(self) -> WCS:
+        """Two-dimensional celestial WCS of the image as it was given (before any crop or binning)."""
+        return self.grid.wcs
+
+    @property
+    def mask(self) -> np.ndarray:
+        """True where the image has no valid value."""
+        return ~np.isfinite(self.data)
+
+    @cached_property
+    def observer(self) -> SkyCoord | None:
+        """Where the image was seen from, in Heliographic Stonyhurst; `None` where the header does not say."""
+        if isinstance(self.source, GenericMap):
+            # The map would assume Earth and only warn; a missing observer is for the caller to decide about.
+            if not any(self.source._supported_observer_coordinates_available):
+                return None
+            return self.source.observer_coordinate
+        from sunpy.coordinates.wcs_utils import solar_wcs_frame_mapping
+
+        frame = solar_wcs_frame_mapping(self.wcs)
+        observer = getattr(frame, "observer", None)
+        if observer is None or isinstance(observer, str):
+            return None
+        return SkyCoord(observer)
+
+    @cached_property
+    def date(self) -> Time | None:
+        """Time the coordinates refer to: the map's reference date, else DATE-AVG, DATE-OBS or DATE-BEG."""
+        if isinstance(self.source, GenericMap):
+            return self.source.reference_date
+        for key in ("DATE-AVG", "DATE-OBS", "DATE-BEG"):
+            value = self.meta.get(key) or self.meta.get(key.lower())
+            if value:
+                return Time(value)
+        return Time(self.wcs.wcs.dateobs) if self.wcs.wcs.dateobs else None
+
+    def crop(self, y: slice, x: slice) -> Image:
+        """Sub-image of rows ``y`` and columns ``x``."""
+        return replace(self, data=self.data[y, x], grid=self.grid.crop(y, x))
+
+    def binned(self, by: int, bx: int) -> Image:
+        """Means over blocks of ``by`` x ``bx`` pixels; NaN where fewer than half of a block's pixels are valid."""
+        if by == bx == 1:
+            return self
+        grid = self.grid.binned(by, bx)
+        return replace(self, data=_block_mean(self.data, by, bx, grid.shape), grid=grid)
+
+    def masked(self, mask: np.ndarray) -> Image:
+        """Copy without the pixels where ``mask`` is True."""
+        return replace(self, data=np.where(mask, np.nan, self.data))
+
+    def to_map(self) -> GenericMap:
+        """Return the image as a Map on its own, possibly cropped or binned, grid."""
+        x0, bx, y0, by = self.grid.to_base
+        header = self.wcs.to_header()
+        for axis, (start, factor) in enumerate(((x0, bx), (y0, by)), start=1):
+            header[f"CRPIX{axis}"] = (self.wcs.wcs.crpix[axis - 1] - 1 - start) / factor + 1
+            for row in (1, 2):
+                header[f"PC{row}_{axis}"] = header.get(f"PC{row}_{axis}", float(row == axis)) * factor
+        kept = {k: self.meta[k] for k in _PICTURE_KEYS if k in self.meta}
+        if self.date is not None:
+            kept.setdefault("date-obs", self.date.isot)
+        picture = sunpy.map.Map(self.data, {**kept, **dict(header)})
+        if isinstance(self.source, GenericMap):
+            picture.plot_settings.update({k: v for k, v in self.source.plot_settings.items() if k != "norm"})
+        return picture
+
+
+def _block_mean(data: np.ndarray, by: int, bx: int, shape: tuple[int, int]) -> np.ndarray:
+    blocks = data[: shape[0] * by, : shape[1] * bx].reshape(shape[0], by, shape[1], bx)
+    valid = np.isfinite(blocks)
+    count = valid.sum(axis=(1, 3))
+    total = np.where(valid, blocks, 0.0).sum(axis=(1, 3))
+    return np.where(2 * count >= by * bx, total / np.maximum(count, 1), np.nan)
+
+
+@singledispatch
+def to_image(source: Any) -> Image:
+    """Read anything that is an image.
+
+    Parameters
+    ----------
+    source : `~sunpy.map.GenericMap`, `~ndcube.NDCube`, `tuple`, `str` or `~pathlib.Path`
+        A map; a cube with two celestial axes (averaged over its other axes, masked values left out); ``(data, header)``
+        or ``(data, wcs)``; the path of a FITS file with one image.
+
+    Raises
+    ------
+    ~sunalign.exceptions.ImageError
+        It is none of these, or has no celestial coordinates.
+    """
+    raise ImageError(
+        f"An image is a sunpy Map, an NDCube, (data, header), (data, wcs) or the path of a FITS file; "
+        f"got {type(source).__name__}."
+    )
+
+
+@to_image.register
+def _(source: Image) -> Image:
+    return source
+
+
+@to_image.register
+def _(source: GenericMap) -> Image:
+    name = source.meta.get("filename") or f"{source.observatory} {source.detector or source.instrument}".strip() or "map"
+    return Image(
+        data=_clean(source.data, source.mask),
+        grid=PixelGrid(_celestial(source.wcs, name), source.data.shape),
+        meta=source.meta,
+        source=source,
+        name=str(name),
+        unit=source.unit,
+    )
+
+
+@to_image.register
+def _(source: NDCubeBase) -> Image:
+    wcs, (y_axis, x_axis) = _cube_axes(source)
+    mask = None if source.mask is None else np.broadcast_to(source.mask, source.data.shape)
+    data = _collapse(_clean(source.data, mask), y_axis, x_axis)
+    meta = source.meta if isinstance(source.meta, Mapping) else {}
+    return Image(data, PixelGrid(wcs, data.shape), meta, source, "cube", source.unit)
+
+
+@to_image.register
+def _(source: tuple) -> Image:
+    if len(source) != 2 or not hasattr(source[0], "shape"):
+        raise ImageError("A tuple is (data, header) or (data, wcs), with data a two-dimensional array.")
+    data, header = source
+    if np.ndim(data) != 2:
+        raise ImageError(f"The data of a (data, header) image have two dimensions; these have {np.ndim(data)}.")
+    meta = {} if isinstance(header, BaseLowLevelWCS) else header
+    wcs = _celestial(header if isinstance(header, BaseLowLevelWCS) else celestial_wcs(header), "the header")
+    mask = data.mask if isinstance(data, np.ma.MaskedArray) else None
+    return Image(_clean(np.ma.getdata(data), mask), PixelGrid(wcs, np.shape(data)), meta, source, "array")
+
+
+@to_image.register(str)
+@to_image.register(os.PathLike)
+def _(source: Any) -> Image:
+    return replace(to_image(read_map(source)), name=Path(source).name)
+
+
+def read_map(path: str | os.PathLike[str]) -> GenericMap:
+    """Open the first image of a FITS file as a Map, or say what is wrong with the file."""
+    path = Path(path)
+    if not path.exists():
+        raise ImageError(f"There is no file {path}.")
+    if path.is_dir():
+        raise ImageError(f"{path} is a directory; give one FITS file of it.")
+    try:
+        with fits.open(path) as hdus:
+            images = [hdu for hdu in hdus if getattr(hdu, "is_image", False) and hdu.header.get("NAXIS", 0) >= 2]
+            if not images:
+                raise ImageError(f"{path} holds no image: none of its {len(hdus)} HDUs has two axes.")
+            # A private copy in memory: the file is closed on return, and big-endian or scaled data are read once.
+            data, header = np.array(images[0].data), images[0].header.copy()
+    except (OSError, ValueError, TypeError) as error:
+        if isinstance(error, ImageError):
+            raise
+        raise ImageError(
+            f"{path} cannot be read as FITS ({type(error).__name__}: {error}). "
+            f"If it is a FITS file it may be truncated; fetch it again."
+        ) from error
+    data = data.reshape([n for n in data.shape if n > 1]) if data.ndim > 2 else data
+    if data.ndim != 2:
+        raise ImageError(
+            f"{path} holds a cube of shape {data.shape}; choose a window and a wavelength range first, "
+            f"for instance with sunraster or ndcube, and align that."
+        )
+    celestial_wcs(header)
+    return sunpy.map.Map(data, header)
+
+
+def celestial_wcs(header: Mapping[str, Any]) -> WCS:
+    """Two-dimensional WCS of the longitude and latitude axes of a header.
+
+    ``WCS(header).celestial`` raises where another axis depends on the celestial pixel axes, as the time of a slit
+    raster does (``PC3_1`` in a map, ``PC4_1`` in a cube); those couplings are left out here.
+    """
+    header = fits.Header({k: v for k, v in header.items() if _is_card(k, v)}) if not isinstance(
+        header, fits.Header
+    ) else header.copy()
+    ctypes = {i: str(header.get(f"CTYPE{i}", "")) for i in range(1, int(header.get("WCSAXES", header.get("NAXIS", 2))) + 1)}
+    lon = [i for i, c in ctypes.items() if c[1:4] == "LN-" or c[:4] in ("RA--", "GLON") or c[:5] in ("HPLN-", "HGLN-", "CRLN-")]
+    lat = [i for i, c in ctypes.items() if c[1:4] == "LT-" or c[:4] in ("DEC-", "GLAT") or c[:5] in ("HPLT-", "HGLT-", "CRLT-")]
+    if len(lon) != 1 or len(lat) != 1:
+        raise ImageError(
+            f"The header has no celestial axes (CTYPE: {', '.join(c or 'none' for c in ctypes.values())}); "
+            f"one longitude and one latitude axis such as HPLN-TAN and HPLT-TAN are needed."
+        )
+    return _select_axes(header, (lon[0], lat[0]))
+
+
+_PICTURE_KEYS = (
+    "telescop", "instrume", "detector", "obsrvtry", "wavelnth", "waveunit", "bunit", "rsun_ref", "rsun_obs",
+    "dsun_obs", "hgln_obs", "hglt_obs", "crln_obs", "crlt_obs", "date-obs", "date-avg", "date-beg", "date-end", "exptime",
+)  # fmt: skip
+
+_PLAIN = ("DATE-OBS", "DATE-AVG", "DATE-BEG", "DATE-END", "MJD-OBS", "MJD-AVG", "RSUN_REF", "DSUN_OBS", "HGLN_OBS", "HGLT_OBS",
+          "CRLN_OBS", "CRLT_OBS", "LONPOLE", "LATPOLE", "TIMESYS")
+
+
+def _select_axes(header: fits.Header, axes: tuple[int, int]) -> WCS:
+    flat = fits.Header()
+    flat["WCSAXES"] = 2
+    for new, old in enumerate(axes, start=1):
+        for key in ("CTYPE", "CUNIT", "CRPIX", "CRVAL", "CDELT", "CROTA"):
+            if f"{key}{old}" in header:
+                flat[f"{key}{new}"] = header[f"{key}{old}"]
+        for new_column, old_column in enumerate(axes, start=1):
+            for key in ("PC", "CD"):
+                if f"{key}{old}_{old_column}" in header:
+                    flat[f"{key}{new}_{new_column}"] = header[f"{key}{old}_{old_column}"]
+        for m in range(5):
+            if f"PV{old}_{m}" in header:
+                flat[f"PV{new}_{m}"] = header[f"PV{old}_{m}"]
+    if any(key.startswith("PC") for key in flat):
+        flat.remove("CROTA2", ignore_missing=True)
+        flat.remove("CROTA1", ignore_missing=True)
+    for key in _PLAIN:
+        if key in header:
+            flat[key] = header[key]
+    return WCS(flat)
+
+
+def _is_card(key: str, value: Any) -> bool:
+    return len(key) <= 8 and isinstance(value, (str, int, float, bool, np.number)) and key.lower() not in (
+        "comment", "history", "keycomments", "") and "\n" not in str(value)
+
+
+def _celestial(wcs: BaseLowLevelWCS, name: str) -> WCS:
+    if not isinstance(wcs, WCS):
+        raise ImageError(f"{name} has a {type(wcs).__name__}, whose FITS keywords cannot be corrected; give a FITS WCS.")
+    if wcs.wcs.lng < 0 or wcs.wcs.lat < 0:
+        raise ImageError(
+            f"{name} has no celestial axes (CTYPE: {', '.join(wcs.wcs.ctype)}); "
+            f"one longitude and one latitude axis such as HPLN-TAN and HPLT-TAN are needed."
+        )
+    if wcs.naxis == 2 and (wcs.wcs.lng, wcs.wcs.lat) == (0, 1):
+        return wcs
+    return celestial_wcs(wcs.to_header(relax=True))
+
+
+def _cube_axes(cube: NDCube) -> tuple[WCS, tuple[int, int]]:
+    """Celestial WCS of a cube and the array axes of latitude and longitude pixels."""
+    wcs = _celestial(cube.wcs.low_level_wcs, "the cube")
+    full = cube.wcs.low_level_wcs
+    return wcs, (full.naxis - 1 - full.wcs.lat, full.naxis - 1 - full.wcs.lng)
+
+
+def _collapse(data: np.ndarray, y_axis: int, x_axis: int) -> np.ndarray:
+    data = np.moveaxis(data, (y_axis, x_axis), (-2, -1))
+    data = data.reshape(-1, *data.shape[-2:])
+    valid = np.isfinite(data)
+    count = valid.sum(axis=0)
+    return np.where(count > 0, np.where(valid, data, 0.0).sum(axis=0) / np.maximum(count, 1), np.nan)
+
+
+def _clean(data: Any, mask: Any) -> np.ndarray:
+    clean = np.array(data, dtype=np.float64)
+    clean[~np.isfinite(clean)] = np.nan
+    if mask is not None and mask is not False:
+        clean[np.broadcast_to(mask, clean.shape)] = np.nan
+    return clean

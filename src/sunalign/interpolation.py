@@ -1,0 +1,155 @@
+"""Cubic B-spline sampling of an image that may hold NaN.
+
+The spline is interpolating (Unser 1999, IEEE SPM 16, 22); `scipy.ndimage.spline_filter` makes its coefficients once.
+One NaN would poison all of them: NaN are filled from their nearest valid neighbour first, and an eroded mask says
+where samples can be trusted.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+import numpy as np
+from scipy import ndimage, sparse
+
+__all__ = ["SplineImage"]
+
+_CHUNK = 16384  # Points at a time: the sixteen taps of a chunk stay in the cache.
+_EDGE = 1e-6  # Pixels by which rounding may carry a point over the outermost pixel centres.
+
+
+class SplineImage:
+    """An image that can be sampled between its pixels.
+
+    Parameters
+    ----------
+    data : `numpy.ndarray`, shape (ny, nx)
+        NaN where there is no valid value.
+
+    Notes
+    -----
+    Samples outside the outermost pixel centres, and within about a pixel of a NaN, are NaN.
+    """
+
+    def __init__(self, data: np.ndarray) -> None:
+        self.shape = data.shape
+        valid = np.isfinite(data)
+        self.all_valid = bool(valid.all())
+        if not self.all_valid:
+            data = _filled(data, valid)
+            valid = ndimage.binary_erosion(valid, np.ones((3, 3)), border_value=1)
+        self.valid = valid
+        # A spline commutes with constants; without the mean, single precision loses nothing that matters.
+        self.mean = float(data.mean())
+        coefficients = ndimage.spline_filter(data - self.mean, order=3, mode="mirror")
+        # One row more at the end than the four taps need, so that the last pixel centre is an ordinary point.
+        self._padded = np.pad(coefficients, ((1, 2), (1, 2)), mode="reflect")
+
+    def sample(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        """Values at pixel coordinates; NaN where there are none."""
+        trusted, x, y = self._trusted(x, y)
+        values = ndimage.map_coordinates(self._padded, [y + 1, x + 1], order=3, prefilter=False, mode="nearest")
+        values += self.mean
+        values[~trusted] = np.nan
+        return values
+
+    def sample_with_gradient(self, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Values and their derivatives by x and y; NaN where there are none."""
+        trusted, x, y = self._trusted(x, y)
+        out = np.empty((3, *x.shape))
+        flat, flat_x, flat_y = out.reshape(3, -1), x.ravel(), y.ravel()
+        for start in range(0, flat_x.size, _CHUNK):
+            part = slice(start, start + _CHUNK)
+            flat[:, part] = self._taps(flat_x[part], flat_y[part])
+        out[0] += self.mean
+        out[:, ~trusted] = np.nan
+        return out[0], out[1], out[2]
+
+    def sample_separable(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        """Values, shape (len(y), len(x)) in single precision, on the grid that columns ``x`` and rows ``y`` span."""
+        wx, wy = self._weights(x, 1)[0], self._weights(y, 0)[0]
+        return self._finished(wy @ self._across(wx), x, y)
+
+    def sample_separable_with_gradient(
+        self, x: np.ndarray, y: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """As `sample_separable`, with the derivatives by x and y."""
+        (wx, dx), (wy, dy) = self._weights(x, 1), self._weights(y, 0)
+        across = self._across(wx)
+        return self._finished(wy @ across, x, y), wy @ self._across(dx), dy @ across
+
+    @cached_property
+    def _single_transposed(self) -> np.ndarray:
+        return np.ascontiguousarray(self._padded.T, dtype=np.float32)
+
+    def _across(self, weights: sparse.csr_matrix) -> np.ndarray:
+        return np.ascontiguousarray((weights @ self._single_transposed).T)
+
+    def _weights(self, position: np.ndarray, axis: int) -> tuple[sparse.csr_matrix, sparse.csr_matrix]:
+        """Matrices that take the padded coefficients of one axis to values and derivatives at ``position``."""
+        last = self.shape[axis] - 1
+        position = np.clip(position, 0, last)
+        first = np.minimum(position.astype(np.intp), last)
+        columns = (first[:, None] + np.arange(4)).ravel()
+        rows = np.arange(0, 4 * len(position) + 1, 4)
+        size = (len(position), self._padded.shape[axis])
+        value, slope = (np.stack(w, axis=1).astype(np.float32).ravel() for w in _basis(position - first))
+        return sparse.csr_matrix((value, columns, rows), size), sparse.csr_matrix((slope, columns, rows), size)
+
+    def _finished(self, values: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        values += np.float32(self.mean)
+        inside_x, inside_y = _inside(x, self.shape[1]), _inside(y, self.shape[0])
+        values[:, ~inside_x] = np.nan
+        values[~inside_y] = np.nan
+        if not self.all_valid:
+            ix, iy = (np.clip(np.rint(p), 0, n - 1).astype(np.intp) for p, n in ((x, self.shape[1]), (y, self.shape[0])))
+            values[~self.valid[np.ix_(iy, ix)]] = np.nan
+        return values
+
+    def _trusted(self, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Where samples are good, and the coordinates with the others put on pixel (0, 0)."""
+        inside = _inside(x, self.shape[1]) & _inside(y, self.shape[0])
+        x, y = np.where(inside, x, 0.0), np.where(inside, y, 0.0)
+        if not self.all_valid:
+            ix = np.clip(np.rint(x), 0, self.shape[1] - 1).astype(np.intp)
+            iy = np.clip(np.rint(y), 0, self.shape[0] - 1).astype(np.intp)
+            inside &= self.valid[iy, ix]
+        return inside, x, y
+
+    def _taps(self, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        ix, iy = x.astype(np.intp), y.astype(np.intp)
+        (wx, dx), (wy, dy) = _basis(x - ix), _basis(y - iy)
+        width = self._padded.shape[1]
+        coefficients, corner = self._padded.ravel(), iy * width + ix
+        value, by_x, by_y = (np.zeros(x.size) for _ in range(3))
+        for j in range(4):
+            row, slope = np.zeros(x.size), np.zeros(x.size)
+            for i in range(4):
+                c = coefficients.take(corner + (j * width + i))
+                row += c * wx[i]
+                slope += c * dx[i]
+            value += row * wy[j]
+            by_y += row * dy[j]
+            by_x += slope * wy[j]
+        return value, by_x, by_y
+
+
+def _basis(t: np.ndarray) -> tuple[tuple[np.ndarray, ...], tuple[np.ndarray, ...]]:
+    """Cubic B-spline weights of the four coefficients around a point ``t`` past the second one, and their slopes."""
+    s = 1 - t
+    t2, s2 = t * t, s * s
+    value = (s2 * s / 6, 2 / 3 - t2 * (2 - t) / 2, 2 / 3 - s2 * (2 - s) / 2, t2 * t / 6)
+    slope = (-s2 / 2, t * (1.5 * t - 2), -s * (1.5 * s - 2), t2 / 2)
+    return value, slope
+
+
+def _inside(position: np.ndarray, size: int) -> np.ndarray:
+    # Comparisons with NaN are False, which is what a point without a position needs.
+    return (position >= -_EDGE) & (position <= size - 1 + _EDGE)
+
+
+def _filled(data: np.ndarray, valid: np.ndarray) -> np.ndarray:
+    if not valid.any():
+        return np.zeros_like(data)
+    nearest = ndimage.distance_transform_edt(~valid, return_distances=False, return_indices=True)
+    return data[tuple(nearest)]

@@ -1,0 +1,8 @@
+"""Optimizers: where the score is highest."""
+
+from sunalign.optimizers._coarse_to_fine import CoarseToFine
+from sunalign.optimizers._fft_search import FFTSearch
+from sunalign.optimizers._hill_climb import HillClimb
+from sunalign.optimizers._levenberg_marquardt import LevenbergMarquardt
+
+__all__ = ["CoarseToFine", "FFTSearch", "HillClimb", "LevenbergMarquardt"]

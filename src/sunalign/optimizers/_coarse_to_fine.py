@@ -1,0 +1,103 @@
+"""The default: an exact surface of shifts on coarse images, then Gauss-Newton on finer and finer ones."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.optimize import OptimizeResult
+from sunpy import log
+
+from sunalign.abc import Optimizer
+from sunalign.metrics import NCC
+from sunalign.objective import Objective, SearchSpace
+from sunalign.optimizers._fft_search import grid_of
+from sunalign.optimizers._hill_climb import HillClimb
+from sunalign.optimizers._levenberg_marquardt import best_of, climb
+from sunalign.surface import SearchSurface, peak_ratio, peak_significance, peaks_of
+
+__all__ = ["CoarseToFine"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CoarseToFine(Optimizer):
+    """FFT surface on coarse images, Levenberg-Marquardt there, then at the reference's own resolution.
+
+    Takes about ten evaluations. With a metric that offers neither a shift surface nor normal equations, ``ncc`` finds
+    the coarse peak and ``hill-climb`` does the rest.
+
+    Parameters
+    ----------
+    coarse : `float`
+        Size of the coarse pixels in pixels of the reference.
+    n_peaks : `int`
+        How many peaks of the coarse surface are climbed.
+    n_scales, n_rotations : `int`
+        Size of the grid of scales and rotations that is searched when the coarse peak is ambiguous.
+    tolerance : `float`
+        The last climb ends when a step moves no edge of the target by more than this many reference pixels.
+    """
+
+    coarse: float = 4.0
+    n_peaks: int = 3
+    n_scales: int = 5
+    n_rotations: int = 5
+    tolerance: float = 1e-3
+
+    def __post_init__(self) -> None:
+        if not self.coarse >= 1:
+            raise ValueError(f"'coarse' is a number of reference pixels, at least 1; got {self.coarse}.")
+        if min(self.n_peaks, self.n_scales, self.n_rotations) < 1:
+            raise ValueError("'n_peaks', 'n_scales' and 'n_rotations' are at least 1.")
+        if not self.tolerance > 0:
+            raise ValueError(f"'tolerance' is a number of pixels above 0; got {self.tolerance}.")
+
+    def maximize(self, objective: Objective, space: SearchSpace, *, rng: np.random.Generator) -> OptimizeResult:
+        """See `sunalign.abc.Optimizer.maximize`."""
+        coarse = objective.at_level(self.coarse)
+        peaks = self._coarse_peaks(coarse, space)
+        if not objective.has_normal_equations:
+            log.info(
+                f"The metric {type(objective.problem.metric).__name__} offers no normal equations; "
+                f"'hill-climb' refines the coarse peak."
+            )
+            return self._hill_climb(objective, space, peaks, rng)
+        tops = [climb(coarse, x, tolerance=0.05) for x in peaks]
+        start = max(tops, key=lambda top: top.equations.score).x if tops else space.start
+        top = climb(objective.at_level(1.0), start, tolerance=self.tolerance)
+        return best_of(
+            objective,
+            [top.x],
+            space,
+            success=top.converged,
+            message="The last step was below the tolerance." if top.converged else "The last climb did not converge.",
+            nit=top.iterations,
+        )
+
+    def _coarse_peaks(self, coarse: Objective, space: SearchSpace) -> list[np.ndarray]:
+        """Promising points: peaks of the surface at the start, and of a wider grid if those are ambiguous."""
+        judge = coarse if coarse.has_shift_surface else coarse.with_metric(NCC())
+        surface = judge.shift_surface(space.start)
+        peaks = self._points(judge, space, [(space.start, surface)])
+        if self._is_ambiguous(surface) and any(not name.startswith("shift") for name in space.names):
+            log.debug("The coarse peak is ambiguous; searching a grid of scales and rotations.")
+            grid = grid_of(space, self.n_scales, self.n_rotations)
+            peaks = self._points(judge, space, [(x, judge.shift_surface(x)) for x in grid])
+        return peaks
+
+    def _points(
+        self, judge: Objective, space: SearchSpace, surfaces: list[tuple[np.ndarray, SearchSurface]]
+    ) -> list[np.ndarray]:
+        found = [(score, judge.with_shift(x, *shift)) for x, s in surfaces for score, *shift in peaks_of(s, self.n_peaks)]
+        found.sort(key=lambda item: -item[0])
+        return [space.clip(x) for _, x in found[: self.n_peaks]]
+
+    def _is_ambiguous(self, surface: SearchSurface) -> bool:
+        return peak_ratio(surface) > 0.85 or peak_significance(surface) < 4
+
+    def _hill_climb(
+        self, objective: Objective, space: SearchSpace, peaks: list[np.ndarray], rng: np.random.Generator
+    ) -> OptimizeResult:
+        scores = [objective(x) for x in [*peaks, space.start]]
+        start = [*peaks, space.start][int(np.argmax(scores))]
+        return HillClimb().climb_from(objective, space, start)

@@ -1,0 +1,177 @@
+"""How sure the answer is: errors of the parameters, and signs of a wrong answer.
+
+The score itself is none: a wrong field correlates as well as the right one as soon as it is stretched enough.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from sunalign.coordinates import ARCSEC
+from sunalign.metrics import NCC
+from sunalign.objective import Objective, Problem, SearchSpace
+from sunalign.optimizers._levenberg_marquardt import climb
+from sunalign.surface import SearchSurface, peak_ratio, peak_significance, peaks_of
+
+__all__ = ["Quality", "assess", "covariance"]
+
+#: Limits beyond which an answer is doubtful. ``tests/benchmarks/quality_table.py`` remakes the table they come from.
+LIMITS = {"peak_ratio": 0.85, "peak_significance": 4.0, "split_half": 2.0, "movement": 8.0}
+
+_BLOCK = 10.0  # Reference pixels over which residuals are taken to be correlated.
+_INFLATION = 1.2  # Structure longer than a block is not seen by the blocks.
+
+
+@dataclass(frozen=True)
+class Quality:
+    """Signs of how far to trust an alignment. NaN where a sign could not be had.
+
+    Parameters
+    ----------
+    peak_ratio : `float`
+        Second peak of the coarse correlation surface over the first. Near 1: two answers are equally good.
+    peak_significance : `float`
+        Height of that peak above the rest of the surface in standard deviations of Fisher's z.
+    split_half : `float`
+        Distance, in reference pixels, between the shifts that two interleaved halves of the target ask for.
+    movement : `float`
+        Distance, in reference pixels at the target's centre, between the coarse peak and the answer.
+    overlap : `float`
+        Fraction of the target's valid pixels that the reference covers.
+    at_bound : `tuple` of `str`
+        Parameters that ended at a bound of the search.
+    """
+
+    peak_ratio: float = np.nan
+    peak_significance: float = np.nan
+    split_half: float = np.nan
+    movement: float = np.nan
+    overlap: float = np.nan
+    at_bound: tuple[str, ...] = ()
+
+    def doubts(self) -> list[str]:
+        """One sentence for every sign of a wrong answer."""
+        found = []
+        if self.at_bound:
+            found.append(
+                f"{' and '.join(self.at_bound)} ended at a bound of the search; widen max_shift or bounds, "
+                f"or leave it out of fit."
+            )
+        if self.peak_ratio > LIMITS["peak_ratio"]:
+            found.append(
+                f"Another shift correlates almost as well (peak ratio {self.peak_ratio:.2f}); "
+                f"narrow max_shift, or use a larger field."
+            )
+        if self.peak_significance < LIMITS["peak_significance"]:
+            found.append(
+                f"The correlation peak hardly stands out (significance {self.peak_significance:.1f}); check that both "
+                f"images show the same field in similar light."
+            )
+        if self.split_half > LIMITS["split_half"]:
+            found.append(
+                f"Two halves of the target disagree by {self.split_half:.1f} reference pixels; "
+                f"mask what only one image shows, or fit scale and rotation too."
+            )
+        if self.movement > LIMITS["movement"]:
+            found.append(
+                f"The refinement moved {self.movement:.1f} reference pixels away from the coarse peak; "
+                f"start nearer, or choose tighter bounds."
+            )
+        return found
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values."""
+        return {**asdict(self), "at_bound": list(self.at_bound)}
+
+
+def assess(problem: Problem, space: SearchSpace, x: np.ndarray, coarse: float = 4.0) -> tuple[Quality, SearchSurface | None]:
+    """Judge an answer, whichever optimizer and metric it comes from.
+
+    Returns
+    -------
+    `Quality`, `~sunalign.surface.SearchSurface` or `None`
+        With the coarse correlation surface the signs were read from; `None` where no shift was free.
+    """
+    judge = Objective(replace(problem, metric=NCC()).at_level(coarse), space)
+    surface = None
+    quality = Quality(overlap=problem.overlap(x), at_bound=_at_bound(x, space))
+    if any(name.startswith("shift") for name in space.names):
+        surface = judge.shift_surface(space.start)
+        quality = replace(
+            quality,
+            peak_ratio=peak_ratio(surface),
+            peak_significance=peak_significance(surface),
+            movement=_movement(surface, problem, x),
+            split_half=_split_half(judge, x),
+        )
+    return quality, surface
+
+
+def covariance(problem: Problem, x: np.ndarray) -> np.ndarray:
+    """Covariance of the free parameters from the scatter of blocks of the target, shape (p, p).
+
+    The cluster-robust sandwich ``H^-1 (sum_b s_b s_b^T) H^-1`` with s_b the gradient's share of one block of about ten
+    reference pixels: unlike a white-noise estimate it holds when the two images differ by real structure.
+    """
+    equations = replace(problem, metric=NCC()).normal_equations(x)
+    shares = _block_sums(equations.contributions, problem)
+    n_blocks = int(np.count_nonzero(np.any(shares != 0, axis=0)))
+    p = len(x)
+    if n_blocks <= p:
+        return np.full((p, p), np.nan)
+    try:
+        inverse = np.linalg.inv(equations.hessian)
+    except np.linalg.LinAlgError:
+        return np.full((p, p), np.nan)
+    middle = shares @ shares.T * n_blocks / (n_blocks - p)
+    return _INFLATION**2 * inverse @ middle @ inverse
+
+
+def _block_sums(contributions: np.ndarray, problem: Problem) -> np.ndarray:
+    size = np.array(problem.target.grid.pixel_size)
+    own = problem.reference.pixel_size if np.isfinite(problem.reference.pixel_size) else float(size.max())
+    width, height = (max(1, int(np.rint(_BLOCK * own / s))) for s in size)
+    sums = np.add.reduceat(contributions, np.arange(0, contributions.shape[1], height), axis=1)
+    sums = np.add.reduceat(sums, np.arange(0, sums.shape[2], width), axis=2)
+    return sums.reshape(len(contributions), -1)
+
+
+def _at_bound(x: np.ndarray, space: SearchSpace) -> tuple[str, ...]:
+    near = 0.02 * np.minimum(space.step, space.upper - space.lower)
+    touching = (x <= space.lower + near) | (x >= space.upper - near)
+    return tuple(name for name, touches in zip(space.names, touching, strict=True) if touches)
+
+
+def _movement(surface: SearchSurface, problem: Problem, x: np.ndarray) -> float:
+    peaks = peaks_of(surface, 1)
+    if not peaks:
+        return np.nan
+    values = problem.parameters(x)
+    distance = np.hypot(values["shift_x"] - peaks[0][1], values["shift_y"] - peaks[0][2])
+    return float(distance * ARCSEC / _pixel(problem))
+
+
+def _split_half(judge: Objective, x: np.ndarray) -> float:
+    """Distance between the shifts of two interleaved halves, the other parameters held."""
+    names = tuple(name for name in judge.space.names if name.startswith("shift"))
+    held = judge.problem.parameters(x)
+    space = SearchSpace(tuple(replace(p, start=held[p.name]) for p in judge.space if p.name in names))
+    ny, nx = judge.problem.target.grid.shape
+    checker = (np.arange(ny)[:, None] * 4 // ny + np.arange(nx) * 4 // nx) % 2 == 0
+    ends = []
+    for half in (checker, ~checker):
+        problem = replace(
+            judge.problem, target=judge.problem.target.masked(half), names=names, fixed={**judge.problem.fixed, **held}
+        )
+        if problem.n_valid < 16:
+            return np.nan
+        ends.append(climb(Objective(problem, space), space.start, tolerance=0.05, max_iter=10).x)
+    return float(np.linalg.norm(ends[0] - ends[1]) * ARCSEC / _pixel(judge.problem))
+
+
+def _pixel(problem: Problem) -> float:
+    own = problem.reference.pixel_size
+    return own if np.isfinite(own) else float(np.sqrt(np.prod(problem.target.grid.pixel_size)))

@@ -1,0 +1,162 @@
+"""The whole story of one alignment."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from astropy.table import QTable
+
+from sunalign.correction import PARAMETERS, UNITS, Correction, with_error
+from sunalign.images import Image
+from sunalign.objective import Problem
+from sunalign.quality import Quality
+from sunalign.reference import Reference
+from sunalign.surface import SearchSurface
+
+__all__ = ["AlignmentResult"]
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class AlignmentResult:
+    """What an alignment found, how, and how sure it is.
+
+    Parameters
+    ----------
+    aligned : object
+        The target with corrected coordinates, of the type that was given.
+    correction : `~sunalign.Correction`
+        What was found, with 1-sigma errors.
+    score, initial_score : `float`
+        Of the metric on the target's own pixels, after and before.
+    success : `bool`
+        Whether the answer can be trusted; ``message`` says why not.
+    message : `str`
+    quality : `~sunalign.quality.Quality`
+    history : `~astropy.table.QTable`
+        Every evaluation at full resolution.
+    nfev, nit : `int`
+        Images compared, and iterations of the optimizer.
+    plugins : mapping
+        Name and options of the metric, optimizer, reference builder and corrector.
+    assumptions : mapping
+        What was taken for granted: intensity scaling, limits, how time was read, where the observer's motion is from.
+    target : `~sunalign.images.Image`
+        As it was compared, masked but not scaled.
+    reference : `~sunalign.reference.Reference`
+        As it was built, not scaled.
+    surface : `~sunalign.surface.SearchSurface` or `None`
+        Coarse correlation over the shifts, from which the quality was read.
+    problem : `~sunalign.objective.Problem`
+        The forward model, for further questions.
+    extra : mapping
+        What the optimizer has to say besides, such as the correlation cube of ``grid-search``.
+    """
+
+    aligned: Any
+    correction: Correction
+    score: float
+    initial_score: float
+    success: bool
+    message: str
+    quality: Quality
+    history: QTable
+    nfev: int
+    nit: int
+    plugins: Mapping[str, Mapping[str, Any]]
+    assumptions: Mapping[str, Any]
+    target: Image
+    reference: Reference
+    surface: SearchSurface | None
+    problem: Problem
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def free(self) -> tuple[str, ...]:
+        """Names of the parameters that were fitted."""
+        return self.problem.names
+
+    @property
+    def x(self) -> np.ndarray:
+        """The free parameters as plain numbers."""
+        return np.array([self.correction.parameters[name] for name in self.free])
+
+    def summary(self) -> str:
+        """Several lines for a person."""
+        lines = [
+            f"Alignment of {self.target.name}: {'good' if self.success else 'DOUBTFUL'}",
+            *(f"  {name:<9}{value}" for name, value in self._parameter_lines()),
+            f"  score    {self.score:.4f} (before: {self.initial_score:.4f}), {self.nfev} evaluations",
+            f"  by       {', '.join(plugin['name'] for plugin in self.plugins.values())}",
+        ]
+        lines += [f"  assumed  {key}: {value}" for key, value in self.assumptions.items()]
+        return "\n".join([*lines, f"  {self.message}"])
+
+    def _parameter_lines(self) -> list[tuple[str, str]]:
+        lines = []
+        for name in PARAMETERS:
+            value, error = self.correction.parameters[name], self.correction.errors.get(name)
+            unit = str(UNITS[name])
+            text = f"{with_error(value, error)} {unit}".rstrip()
+            lines.append((name, text if name in self.free else f"{text} (held)"))
+        return lines
+
+    def __repr__(self) -> str:
+        return self.summary()
+
+    def _repr_html_(self) -> str:
+        rows = "".join(f"<tr><td>{k}</td><td>{html.escape(v)}</td></tr>" for k, v in self._parameter_lines())
+        colour = "#1a7f37" if self.success else "#b35900"
+        return (
+            f"<div><p><b>Alignment of {html.escape(self.target.name)}</b>: "
+            f"<span style='color:{colour}'>{'good' if self.success else 'doubtful'}</span></p>"
+            f"<table>{rows}<tr><td>score</td><td>{self.score:.4f} (before: {self.initial_score:.4f})</td></tr></table>"
+            f"<p>{html.escape(self.message)}</p></div>"
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything but the images as plain values, for JSON."""
+        return {
+            "correction": self.correction.to_dict(),
+            "score": float(self.score),
+            "initial_score": float(self.initial_score),
+            "success": bool(self.success),
+            "message": self.message,
+            "quality": self.quality.to_dict(),
+            "nfev": int(self.nfev),
+            "nit": int(self.nit),
+            "fit": list(self.free),
+            "plugins": {kind: _plain(plugin) for kind, plugin in self.plugins.items()},
+            "assumptions": _plain(self.assumptions),
+            "target": self.target.name,
+        }
+
+    def provenance(self) -> str:
+        """Lines for HISTORY, after those of the correction itself: plugins, score and assumptions."""
+        plugins = "; ".join(f"{kind} {_call(plugin)}" for kind, plugin in self.plugins.items())
+        assumed = "; ".join(f"{key} {value}" for key, value in self.assumptions.items())
+        return "\n".join(
+            [
+                f"sunalign {plugins}",
+                f"sunalign score {self.score:.5f}, before {self.initial_score:.5f}; {self.message}",
+                f"sunalign assumed: {assumed}",
+            ]
+        )
+
+
+def _call(plugin: Mapping[str, Any]) -> str:
+    return f"{plugin['name']}({', '.join(f'{k}={v!r}' for k, v in plugin['options'].items())})"
+
+
+def _plain(value: Any) -> Any:
+    """JSON's own types; anything else by its text."""
+    if isinstance(value, Mapping):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(v) for v in value]
+    if isinstance(value, (np.floating, np.integer, np.bool_)):
+        return value.item()
+    return value if isinstance(value, (str, int, float, bool, type(None))) else str(value)

@@ -1,0 +1,29 @@
+"""
+Simulated observations of a Sun that is known exactly.
+
+A `Scene` is sampled by an `imager`, a slit `raster` or a `sequence` of frames. `raster_pair` and `image_pair` make a
+target with a known `PointingError` and a reference, to test what an alignment finds. The geometry here is closed form
+and independent of the rest of the package, which it serves as a yardstick.
+"""
+
+from sunalign.simulate._defects import defects
+from sunalign.simulate._header import PointingError
+from sunalign.simulate._instruments import Simulated, imager, raster, sequence, target_image
+from sunalign.simulate._observer import Orbit, observer
+from sunalign.simulate._pairs import image_pair, raster_pair
+from sunalign.simulate._scene import Scene
+
+__all__ = [
+    "Orbit",
+    "PointingError",
+    "Scene",
+    "Simulated",
+    "defects",
+    "image_pair",
+    "imager",
+    "observer",
+    "raster",
+    "raster_pair",
+    "sequence",
+    "target_image",
+]

@@ -1,0 +1,353 @@
+"""The simulated Sun and the closed-form geometry that looks at it."""
+
+from dataclasses import dataclass, field, fields
+from typing import Any, NamedTuple
+
+import numpy as np
+
+import astropy.units as u
+
+from sunpy.sun import constants
+from sunpy.time import parse_time
+
+from sunalign.simulate._observer import Observer, locate, stonyhurst_zero, time_of
+from sunalign.simulate._texture import Array, Recipe, Texture, texture, wrapped
+
+# Coefficients of `sunpy.sun.models.differential_rotation`: A + B sin^2(lat) + C sin^4(lat), rad/s.
+DEG_PER_DAY = np.pi / 180 / 86400
+ROTATION = {
+    "howard": (2.894e-6, -0.428e-6, -0.370e-6),
+    "snodgrass": (2.851e-6, -0.343e-6, -0.474e-6),
+    "allen": (14.44 * DEG_PER_DAY, -3.0 * DEG_PER_DAY, 0.0),
+    "rigid": (14.1844 * DEG_PER_DAY, 0.0, 0.0),
+    "none": (0.0, 0.0, 0.0),
+}
+QUIET_SUN = 100.0
+# Scale height of the corona, and softness of limb brightening, in solar radii.
+CORONA_HEIGHT = 0.08
+LIMB_SOFTNESS = 0.12
+# Below this cosine of the heliocentric angle the fine structure gives way to what the corona shows.
+LIMB_FADE = 0.25
+# Points evaluated at a time, so that the intermediate arrays stay in the cache of the processor.
+BLOCK = 1 << 15
+
+
+class View(NamedTuple):
+    """
+    Where one looks from, and when; every field broadcasts against the points looked at.
+
+    Parameters
+    ----------
+    distance : `numpy.ndarray`
+        Distance to the centre of the Sun, metres.
+    b0 : `numpy.ndarray`
+        Heliographic latitude, radians.
+    longitude : `numpy.ndarray`
+        Longitude in the inertial frame, radians.
+    turned : `numpy.ndarray`
+        Time over which the Sun has turned since the epoch of the scene, seconds.
+    aged : `numpy.ndarray`
+        Time over which the Sun has evolved since then, seconds.
+    """
+
+    distance: Array
+    b0: Array
+    longitude: Array
+    turned: Array
+    aged: Array
+
+    def flattened(self, shape: tuple[int, ...]) -> "View":
+        """One value for each of the flattened points, except where one does for all."""
+        return View(*(a if a.ndim == 0 else np.broadcast_to(a, shape).reshape(-1) for a in self))
+
+    def part(self, block: slice) -> "View":
+        """Fields for a block of the flattened points."""
+        return View(*(a if a.ndim == 0 else a[block] for a in self))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scene:
+    """
+    A Sun in the extreme ultraviolet, known everywhere and at every time.
+
+    The surface carries a network, mottles, bright points, coronal holes and active regions with loops, as a cubic
+    spline in heliographic longitude and latitude: what the spline says *is* the truth, at any resolution. A window
+    of the surface is finely resolved (``resolution``), the rest of the Sun at 0.3 degrees. The surface turns
+    differentially. Towards the limb it brightens and its fine structure fades into a corona, which falls off
+    exponentially above it.
+
+    Parameters
+    ----------
+    seed : `int`
+        Same seed, same Sun. The fine structure also depends on ``resolution``, ``center`` and ``extent``.
+    time : {parse_time_types}
+        Epoch at which ``center`` and ``beacons`` hold, and from which the Sun turns and evolves.
+    rsun : `~astropy.units.Quantity`
+        Radius of the emitting sphere.
+    center : `tuple` of two `~astropy.units.Quantity`
+        Stonyhurst longitude and latitude of the middle of the finely resolved window, at ``time``.
+        An active region lies near it.
+    extent : `tuple` of two `~astropy.units.Quantity`
+        Width and height of that window.
+    resolution : `~astropy.units.Quantity`
+        Size of a cell of the window. Pixels of two cells and more see no aliasing.
+        A cell of 0.06 degrees is 730 km: 1 arcsec at 1 AU, 2.2 arcsec at 0.45 AU.
+    rotation_model : `str`
+        ``"howard"``, ``"snodgrass"``, ``"allen"`` or ``"rigid"`` as in `sunpy.sun.models.differential_rotation`,
+        or ``"none"`` for a Sun at rest among the stars.
+    evolution : `~astropy.units.Quantity` or `None`
+        Lifetime of the mottles in the window: the correlation with themselves a time t later is cos(t / lifetime).
+        Meant for spans short against it. `None` holds them for ever. A scene that evolves is slower to sample.
+    limb_brightening : `float`
+        Strength of limb brightening; 0 for none.
+    contrast : `float`
+        Multiplies the logarithm of every structure; 0 gives a featureless Sun.
+    n_active_regions : `int`
+        Number of active regions, over the whole Sun.
+    bright_points : `float`
+        Bright points per square degree.
+    beacons : `tuple` of (longitude, latitude) pairs of `~astropy.units.Quantity`
+        Places, Stonyhurst at ``time``, of point-like sources that stand out, for tests of geometry.
+    beacon_width : `~astropy.units.Quantity`
+        Gaussian width of the beacons.
+    beacon_intensity : `float`
+        Peak intensity of the beacons, in units of the quiet Sun's.
+
+    Examples
+    --------
+    >>> import astropy.units as u
+    >>> from sunalign import simulate
+    >>> scene = simulate.Scene(seed=3)
+    >>> earth = simulate.observer(1 * u.AU, time=scene.time)
+    >>> bool(scene.intensity(10 * u.arcsec, -20 * u.arcsec, earth) > 0)
+    True
+    """
+
+    seed: int = 0
+    time: Any = "2024-10-17T00:00:00"
+    rsun: u.Quantity = field(default_factory=lambda: constants.radius.to(u.m))
+    center: tuple[u.Quantity, u.Quantity] = (0 * u.deg, 0 * u.deg)
+    extent: tuple[u.Quantity, u.Quantity] = (70 * u.deg, 50 * u.deg)
+    resolution: u.Quantity = 0.06 * u.deg
+    rotation_model: str = "howard"
+    evolution: u.Quantity | None = None
+    limb_brightening: float = 0.5
+    contrast: float = 1.0
+    n_active_regions: int = 14
+    bright_points: float = 0.15
+    beacons: tuple[tuple[u.Quantity, u.Quantity], ...] = ()
+    beacon_width: u.Quantity = 0.15 * u.deg
+    beacon_intensity: float = 50.0
+
+    def __post_init__(self) -> None:
+        if self.rotation_model not in ROTATION:
+            allowed = ", ".join(repr(name) for name in ROTATION)
+            raise ValueError(f"There is no rotation model named {self.rotation_model!r}. Allowed: {allowed}.")
+        object.__setattr__(self, "time", parse_time(self.time))
+
+    @property
+    def _texture(self) -> Texture:
+        lon, lat = (float(c.to_value(u.deg)) for c in self.center)
+        width, height = (float(e.to_value(u.deg)) for e in self.extent)
+        cell = float(self.resolution.to_value(u.deg))
+        return texture(
+            Recipe(
+                seed=self.seed,
+                center=(lon, lat),
+                extent=(width, height),
+                cell=cell,
+                n_active_regions=self.n_active_regions,
+                bright_points=self.bright_points,
+                evolving=self.evolution is not None,
+            )
+        )
+
+    def replace(self, **changes: Any) -> "Scene":
+        """The same scene with some options changed."""
+        return Scene(**{f.name: getattr(self, f.name) for f in fields(self)} | changes)
+
+    @u.quantity_input
+    def intensity(self, tx: u.arcsec, ty: u.arcsec, observer: Observer, time: Any = None) -> np.ndarray:
+        """
+        Intensity seen in a direction.
+
+        Parameters
+        ----------
+        tx, ty : `~astropy.units.Quantity`
+            Helioprojective longitude and latitude, any shapes that broadcast.
+        observer : `~astropy.coordinates.SkyCoord` or callable
+            Who looks; a callable is given the time. A fixed position stays at its Stonyhurst longitude, as Earth does.
+        time : {parse_time_types}, optional
+            When; an array broadcasts against ``tx`` and ``ty``. By default the observer's ``obstime``.
+
+        Returns
+        -------
+        `numpy.ndarray`
+            Intensity in DN/s; the mean quiet Sun at disc centre has about 100.
+        """
+        tx, ty = np.broadcast_arrays(tx.to_value(u.rad), ty.to_value(u.rad))
+        return self.radiance(_unit_vectors(tx, ty), self.view(observer, time))
+
+    @u.quantity_input
+    def heliographic(
+        self, tx: u.arcsec, ty: u.arcsec, observer: Observer, time: Any = None
+    ) -> tuple[u.Quantity, u.Quantity]:
+        """
+        Stonyhurst longitude and latitude, at the time of the observation, of what is seen in a direction.
+
+        Parameters
+        ----------
+        tx, ty, observer, time
+            As in `intensity`.
+
+        Returns
+        -------
+        lon, lat : `~astropy.units.Quantity`
+            Degrees, longitude in [-180, 180); NaN off the disc.
+        """
+        tx, ty = np.broadcast_arrays(tx.to_value(u.rad), ty.to_value(u.rad))
+        view = self.view(observer, time)
+        lon, sin_lat, mu, _ = _surface(_unit_vectors(tx, ty), view, self.rsun.to_value(u.m))
+        lon = np.degrees(lon - stonyhurst_zero(time_of(observer, time, self.time)))
+        lon, lat = wrapped(lon), np.degrees(np.arcsin(sin_lat))
+        return np.where(mu > 0, lon, np.nan) * u.deg, np.where(mu > 0, lat, np.nan) * u.deg
+
+    def view(self, observer: Observer, time: Any = None, *, sky_time: Any = None, surface_time: Any = None) -> View:
+        """
+        Geometry of an observation, for `radiance`.
+
+        Parameters
+        ----------
+        observer : `~astropy.coordinates.SkyCoord` or callable
+            Who looks.
+        time : {parse_time_types}, optional
+            When the Sun is looked at; may be an array.
+        sky_time : {parse_time_types}, optional
+            When the observer is where directions are reckoned from, if not at ``time``.
+        surface_time : {parse_time_types}, optional
+            Up to when the Sun has turned, if not up to ``time``.
+
+        Returns
+        -------
+        `View`
+        """
+        when = time_of(observer, time, self.time)
+        sky = when if sky_time is None else parse_time(sky_time)
+        surface = when if surface_time is None else parse_time(surface_time)
+        hgln, hglt, dsun = locate(observer, sky)
+        return View(
+            dsun,
+            hglt,
+            hgln + stonyhurst_zero(sky),
+            np.asarray((surface - self.time).to_value(u.s)),
+            np.asarray((when - self.time).to_value(u.s)),
+        )
+
+    def radiance(self, vectors: tuple[Array, Array, Array], view: View) -> Array:
+        """
+        Intensity along unit vectors, the plain-number core of `intensity`.
+
+        Parameters
+        ----------
+        vectors : `tuple` of three `numpy.ndarray`
+            Components, of one shape, of unit vectors from the observer: to the centre of the Sun, west and north.
+        view : `View`
+            Geometry, broadcasting against the vectors.
+
+        Returns
+        -------
+        `numpy.ndarray`
+            Intensity, DN/s, shape of the vectors.
+        """
+        shape = np.shape(vectors[0])
+        x, y, z = (np.reshape(v, -1) for v in vectors)
+        view = view.flattened(shape)
+        epoch = float(stonyhurst_zero(self.time))
+        out = np.empty(x.size)
+        for start in range(0, out.size, BLOCK):
+            block = slice(start, start + BLOCK)
+            out[block] = self._radiance((x[block], y[block], z[block]), view.part(block), epoch)
+        return out.reshape(shape)
+
+    def _radiance(self, vectors: tuple[Array, Array, Array], view: View, epoch: float) -> Array:
+        lon, sin_lat, mu, height = _surface(vectors, view, self.rsun.to_value(u.m))
+        a, b, c = ROTATION[self.rotation_model]
+        sin2 = sin_lat**2
+        lon = wrapped(np.degrees(lon - epoch - (a + sin2 * (b + sin2 * c)) * view.turned))
+        lat = np.degrees(np.arcsin(sin_lat))
+
+        log = self._log_surface(lon, lat, mu, view.aged) if self.contrast else np.zeros(lon.shape)
+        intensity = np.exp(self.contrast * log - height / CORONA_HEIGHT)
+        if self.beacons:
+            intensity += self._beacons(lon, lat) * (height == 0)
+        flat = 1 / np.sqrt(1 + LIMB_SOFTNESS)
+        intensity *= 1 + self.limb_brightening * (1 / np.sqrt(mu**2 + LIMB_SOFTNESS) - flat)
+        return QUIET_SUN * intensity
+
+    def _log_surface(self, lon: Array, lat: Array, mu: Array, aged: Array) -> Array:
+        """Logarithm of the surface's brightness, fading into the corona's towards the limb."""
+        sun = self._texture
+        center = [float(c.to_value(u.deg)) for c in self.center]
+        from_center = wrapped(lon - center[0])
+        inside = (np.abs(from_center) < sun.reach[0]) & (np.abs(lat - center[1]) < sun.reach[1])
+        if inside.all():
+            log = self._window(sun, from_center + center[0], lat, aged)
+        else:
+            log = np.empty(lon.shape)
+            log[~inside] = sun.whole(lon[~inside], lat[~inside])
+            age = aged if aged.ndim == 0 else aged[inside]
+            log[inside] = self._window(sun, from_center[inside] + center[0], lat[inside], age)
+        edge = mu < 3.5 * LIMB_FADE
+        if edge.any():
+            fade = 1 / (1 + (mu[edge] / LIMB_FADE) ** 6)
+            log[edge] += fade * (sun.corona(lon[edge], lat[edge]) - log[edge])
+        return log
+
+    def _window(self, sun: Texture, lon: Array, lat: Array, aged: Array) -> Array:
+        if self.evolution is None:
+            return sun.still(lon, lat)
+        phase = aged / self.evolution.to_value(u.s)
+        lasting, first, second = sun.fine
+        return lasting(lon, lat) + np.cos(phase) * first(lon, lat) + np.sin(phase) * second(lon, lat)
+
+    def _beacons(self, lon: Array, lat: Array) -> Array:
+        position = _unit_vectors(np.radians(lon), np.radians(lat))
+        width = self.beacon_width.to_value(u.rad)
+        total = np.zeros(lon.shape)
+        for beacon in self.beacons:
+            there = _unit_vectors(*(np.asarray(c.to_value(u.rad)) for c in beacon))
+            chord2 = sum((p - q) ** 2 for p, q in zip(position, there, strict=True))
+            total += self.beacon_intensity * np.exp(-chord2 / (2 * width**2))
+        return total
+
+
+def _unit_vectors(lon: Array, lat: Array) -> tuple[Array, Array, Array]:
+    cos_lat = np.cos(lat)
+    return cos_lat * np.cos(lon), cos_lat * np.sin(lon), np.sin(lat)
+
+
+def _surface(vectors: tuple[Array, Array, Array], view: View, rsun: float) -> tuple[Array, Array, Array, Array]:
+    """
+    Where lines of sight meet the sphere, or pass nearest to its centre when they miss it.
+
+    Returns
+    -------
+    lon, sin_lat : `numpy.ndarray`
+        Inertial longitude in radians, and sine of the heliographic latitude.
+    mu : `numpy.ndarray`
+        Cosine of the heliocentric angle; 0 off the disc.
+    height : `numpy.ndarray`
+        Height above the limb in solar radii; 0 on the disc.
+    """
+    sunward, west, north = vectors
+    impact2 = (view.distance / rsun) ** 2 * (west**2 + north**2)
+    mu = np.sqrt(np.maximum(1 - impact2, 0))
+    radius = np.sqrt(np.maximum(impact2, 1))
+    # Distance along the line of sight to the sphere, and on it the position relative to the centre, in its own radius.
+    path = (view.distance * sunward - rsun * mu) / (rsun * radius)
+    x, y = path * west, path * north
+    z = view.distance / (rsun * radius) - path * sunward
+    sin_b, cos_b = np.sin(view.b0), np.cos(view.b0)
+    sin_lat = np.clip(y * cos_b + z * sin_b, -1, 1)
+    lon = view.longitude + np.arctan2(x, z * cos_b - y * sin_b)
+    return lon, sin_lat, mu, radius - 1
