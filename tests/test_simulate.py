@@ -420,7 +420,9 @@ def test_what_a_column_shows_is_what_sunpy_finds_there(header_frame, observer):
     y = np.arange(40)[:, None] + np.array([-1, 0, 1]) / np.sqrt(8)
     for i in (0, 3, 8):
         time = made.times[i]
-        there = simulate.Orbit.__call__(observer, time) if observer is ORBIT else simulate.observer(0.45 * u.AU, time=time)
+        there = (
+            simulate.Orbit.__call__(observer, time) if observer is ORBIT else simulate.observer(0.45 * u.AU, time=time)
+        )
         seen = made.truth.wcs.pixel_to_world(np.full(y.shape, i), y)
         if header_frame == "header":
             with transform_with_sun_center():
@@ -510,7 +512,9 @@ def test_contrast_nil_is_featureless():
 # Pairs
 
 
-@pytest.mark.parametrize("options", [{"n_steps": 32, "n_slit": 200}, {"n_steps": 40, "n_slit": 300, "cadence": 5 * u.s}])
+@pytest.mark.parametrize(
+    "options", [{"n_steps": 32, "n_slit": 200}, {"n_steps": 40, "n_slit": 300, "cadence": 5 * u.s}]
+)
 def test_a_raster_matches_its_reference_under_the_true_header_only(options):
     pair = simulate.raster_pair(0, snr=None, reference={"photons": None}, **options)
     under_truth = ncc(sampled(pair.reference, pair.truth.wcs, pair.target), pair.target.data)

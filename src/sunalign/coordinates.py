@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+
 from astropy.wcs import WCS
 
 __all__ = ["ARCSEC", "PixelGrid", "angles", "apply_homography", "direction", "tangent_basis"]

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import astropy.units as u
 import numpy as np
+
+import astropy.units as u
 
 from sunalign.coordinates import ARCSEC, PixelGrid, angles, tangent_basis
 from sunalign.exceptions import CorrectionError

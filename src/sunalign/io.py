@@ -12,15 +12,18 @@ import gzip
 import json
 import os
 import secrets
+import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
+from io import BufferedIOBase
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
+
+import numpy as np
 
 import astropy.units as u
-import numpy as np
 from astropy.io import fits
 
 from sunalign.correction import Correction
@@ -311,9 +314,7 @@ def apply_to_file(
         step = 1 + max((_last_step(item) for item in found), default=0)
         lines = history_entry(correction, provenance).splitlines()
         lines.append(f"sunalign keeps the cards as they were in {_RECORD}{step}")
-        new = [
-            _corrected(item, correction, base, lines, step, tolerance) if item in chosen else item for item in found
-        ]
+        new = [_corrected(item, correction, base, lines, step, tolerance) if item in chosen else item for item in found]
         _write(stream, found, new, path, output, overwrite)
     if left:
         warn_user(
@@ -359,7 +360,7 @@ def undo_file(
 
 
 @contextlib.contextmanager
-def _opened(path: Path) -> Iterator[IO[bytes]]:
+def _opened(path: Path) -> Iterator[BufferedIOBase]:
     if not path.exists():
         raise ImageError(f"There is no file {path}.")
     if path.is_dir():
@@ -370,7 +371,7 @@ def _opened(path: Path) -> Iterator[IO[bytes]]:
         yield stream
 
 
-def _scan(stream: IO[bytes], path: Path) -> list[_HDU]:
+def _scan(stream: BufferedIOBase, path: Path) -> list[_HDU]:
     """Headers of a file in order. What follows the last HDU (special records) is not listed, but copied."""
     found: list[_HDU] = []
     offset = 0
@@ -388,7 +389,7 @@ def _scan(stream: IO[bytes], path: Path) -> list[_HDU]:
     return found
 
 
-def _read_cards(stream: IO[bytes], begins: bytes, path: Path) -> tuple[str, ...] | None:
+def _read_cards(stream: BufferedIOBase, begins: bytes, path: Path) -> tuple[str, ...] | None:
     cards: list[str] = []
     while True:
         block = stream.read(_BLOCK)
@@ -423,8 +424,8 @@ def _base(found: Sequence[_HDU], hdu: int | str | None, path: Path) -> _HDU:
     images = [item for item in found if item.sky is not None]
     if not images:
         raise CorrectionError(
-            f"{path} has no image to correct: none of its {len(found)} HDUs has one longitude and one latitude axis such "
-            f"as HPLN-TAN and HPLT-TAN."
+            f"{path} has no image to correct: none of its {len(found)} HDUs has one longitude and one latitude axis "
+            f"such as HPLN-TAN and HPLT-TAN."
         )
     return next((item for item in images if item.shape), images[0])
 
@@ -573,17 +574,17 @@ def _dated(cards: Sequence[str]) -> dict[str, str]:
 
 
 def _history_cards(line: str) -> list[str]:
-    width = _CARD - 8
-    return [f"HISTORY {line[i : i + width]}".ljust(_CARD) for i in range(0, max(len(line), 1), width)]
+    return [f"HISTORY {part}".ljust(_CARD) for part in textwrap.wrap(line, _CARD - 8) or [""]]
 
 
 def _long_string(key: str, text: str) -> list[str]:
-    image = str(fits.Card(key, text))
+    # Quotes and ampersands have a meaning in long FITS strings that not every reader gets right; JSON can spell them.
+    image = str(fits.Card(key, text.replace("'", "\\u0027").replace("&", "\\u0026")))
     return [image[i : i + _CARD] for i in range(0, len(image), _CARD)]
 
 
 def _write(
-    stream: IO[bytes], old: Sequence[_HDU], new: Sequence[_HDU], path: Path, output: Path, overwrite: bool
+    stream: BufferedIOBase, old: Sequence[_HDU], new: Sequence[_HDU], path: Path, output: Path, overwrite: bool
 ) -> None:
     with atomic_write(output, overwrite) as temporary, _packed(temporary) as out:
         for before, after in zip(old, new, strict=True):
@@ -595,7 +596,7 @@ def _write(
 
 
 @contextlib.contextmanager
-def _packed(path: Path) -> Iterator[IO[bytes]]:
+def _packed(path: Path) -> Iterator[BufferedIOBase]:
     with path.open("wb") as raw:
         if path.suffix == ".gz":
             # No name and no time inside, so that equal input gives equal output.
@@ -605,7 +606,7 @@ def _packed(path: Path) -> Iterator[IO[bytes]]:
             yield raw
 
 
-def _copy(stream: IO[bytes], out: IO[bytes], length: int | None) -> int:
+def _copy(stream: BufferedIOBase, out: BufferedIOBase, length: int | None) -> int:
     """Copy ``length`` bytes, or all there are; return how many."""
     done = 0
     while length is None or done < length:
@@ -617,7 +618,7 @@ def _copy(stream: IO[bytes], out: IO[bytes], length: int | None) -> int:
     return done
 
 
-def _summed(hdu: _HDU, stream: IO[bytes]) -> bytes:
+def _summed(hdu: _HDU, stream: BufferedIOBase) -> bytes:
     """Header with a CHECKSUM that is right, where it has one that is empty."""
     header = hdu.header_bytes()
     empty = b"CHECKSUM= '" + b"0" * 16

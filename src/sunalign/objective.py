@@ -162,8 +162,7 @@ class Problem:
 
     @cached_property
     def _columns(self) -> np.ndarray:
-        x0, bx = self.target.grid.to_base[:2]
-        return x0 + bx * np.arange(self.target.grid.shape[1], dtype=float)
+        return _first_row(self._to_base, self.target.grid.shape[1])
 
     def parameters(self, x: Sequence[float] | np.ndarray) -> dict[str, float]:
         """All five parameters, free and fixed, as plain numbers."""
@@ -184,7 +183,12 @@ class Problem:
 
     @cached_property
     def _to_base(self) -> np.ndarray:
-        return self.target.grid._base_affine
+        return self.in_base(self.target.grid)
+
+    def in_base(self, grid: PixelGrid) -> np.ndarray:
+        """Affine map, 3x3: a pixel of a grid that was cropped or binned to the pixel of ``base``."""
+        # Both are relative to the same WCS, and base may be a crop itself: the overlap of a working grid.
+        return np.linalg.inv(self.base._base_affine) @ grid._base_affine
 
     def _moved(self, values: Mapping[str, float]) -> np.ndarray:
         # As `moved_pixels(self.base, self.correction(x))`, without the Quantities.
@@ -263,8 +267,9 @@ class Problem:
         """Scores at every integer shift, in pixels of this target, of up to ``margin = (my, mx)`` around a trial."""
         my, mx = margin
         padded = self.target.grid.padded(my, mx)
-        columns = padded.to_base[0] + padded.to_base[1] * np.arange(padded.shape[1], dtype=float)
-        matrix = self._moved(self.parameters(x)) @ padded._base_affine
+        to_base = self.in_base(padded)
+        columns = _first_row(to_base, padded.shape[1])
+        matrix = self._moved(self.parameters(x)) @ to_base
         wide = self.reference.sample_grid(matrix, padded.shape, columns).astype(float)
         return _called(
             self.metric,
@@ -291,6 +296,11 @@ class Problem:
         bx, by = (int(n) for n in np.clip(np.rint(pitch / size), 1, most))
         factor = max(1, int(np.rint(np.sqrt(size[0] * bx * size[1] * by) / own)))
         return replace(self, target=self.target.binned(by, bx), reference=self.reference.binned(factor))
+
+
+def _first_row(to_base: np.ndarray, nx: int) -> np.ndarray:
+    """Base columns of a grid's columns."""
+    return to_base[0, 2] + to_base[0, 0] * np.arange(nx, dtype=float)
 
 
 def _called(metric: Metric, method: str, *arguments: Any) -> Any:
@@ -427,8 +437,8 @@ class Objective:
         """Scores at every shift of whole pixels within the bounds, all else as in ``x``; counts as one evaluation."""
         self._counter.claim(1)
         # Pixels of this target to arcsec on the sky at the pivot, where a shift is measured.
-        grid, base = self.problem.target.grid, self.problem.base
-        linear = base.jacobian(*self.problem.pivot) @ np.diag([grid.to_base[1], grid.to_base[3]]) / ARCSEC
+        to_base = self.problem.in_base(self.problem.target.grid)
+        linear = self.problem.base.jacobian(*self.problem.pivot) @ to_base[:2, :2] / ARCSEC
         lower, upper = self._shift_bounds(x)
         corners = np.linalg.solve(linear, np.array([[a, b] for a in (lower[0], upper[0]) for b in (lower[1], upper[1])]).T)
         mx, my = (int(n) for n in np.ceil(np.abs(corners).max(axis=1) - 1e-9))

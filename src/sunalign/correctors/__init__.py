@@ -34,9 +34,7 @@ def corrector_for(target: Any) -> str:
     return "fits" if isinstance(target, (str, os.PathLike)) else "wcs"
 
 
-def correct(
-    target: Any, correction: Correction, *, corrector: str | type[Corrector] | Corrector | None = None
-) -> Any:
+def correct(target: Any, correction: Correction, *, corrector: str | type[Corrector] | Corrector | None = None) -> Any:
     """Write a correction into a target's coordinates.
 
     Parameters

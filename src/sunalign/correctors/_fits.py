@@ -20,8 +20,8 @@ __all__ = ["FITSCorrector"]
 class FITSCorrector(Corrector):
     """Write a corrected copy of a FITS file; see `sunalign.io.apply_to_file`.
 
-    Every HDU is copied byte by byte; only the WCS keywords of the images that share the pointing change. The file can be
-    restored by `sunalign.io.undo_file`.
+    Every HDU is copied byte by byte; only the WCS keywords of the images that share the pointing change. The file can
+    be restored by `sunalign.io.undo_file`.
 
     Parameters
     ----------

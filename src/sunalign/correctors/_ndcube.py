@@ -7,8 +7,9 @@ from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import astropy.units as u
 import numpy as np
+
+import astropy.units as u
 from astropy.wcs import WCS
 from astropy.wcs.wcsapi import BaseLowLevelWCS, HighLevelWCSWrapper
 from astropy.wcs.wcsapi.wrappers import SlicedLowLevelWCS
@@ -148,7 +149,9 @@ def _corrected_gwcs(wcs: Any, correction: Correction, shape: Sequence[int], tole
         return copy.deepcopy(wcs)
     pixel_axes = _free_pixel_axes(wcs)
     points = _grid(wcs.pixel_n_dim, pixel_axes, shape)
-    moved = _moved(wcs, correction, points)
+    boundless = copy.deepcopy(wcs)
+    boundless.bounding_box = None  # pixels may be moved out of it
+    moved = _moved(boundless, correction, points)
     before, after = points[list(pixel_axes)], moved[list(pixel_axes)]
     finite = np.isfinite(after).all(axis=0)
     design = np.vstack([before, np.ones(before.shape[1])])[:, finite]
@@ -167,7 +170,7 @@ def _free_pixel_axes(wcs: Any) -> tuple[int, int]:
     coupled = np.asarray(wcs.axis_correlation_matrix)
     mine = np.flatnonzero(coupled[list(sky)].any(axis=0))
     others = [i for i in range(wcs.world_n_dim) if i not in sky]
-    if len(mine) != 2 or coupled[np.ix_(others, mine)].any():
+    if len(mine) != 2 or coupled[others][:, mine].any():
         raise CorrectionError(
             "The gWCS of the cube ties its celestial axes to others (a raster's time, for instance), so a shift of its "
             "pixels would move those too. Give the cube a FITS WCS, or correct each of its images."
@@ -200,13 +203,15 @@ def _moved(wcs: Any, correction: Correction, points: np.ndarray) -> np.ndarray:
 
 
 def _prepend(wcs: Any, affine: np.ndarray, pixel_axes: tuple[int, int]) -> Any:
-    from astropy.modeling.models import AffineTransformation2D, Identity, Mapping as AxisMapping
+    from astropy.modeling.models import AffineTransformation2D, Identity
+    from astropy.modeling.models import Mapping as AxisMapping
 
     n = wcs.pixel_n_dim
     order = (*pixel_axes, *(i for i in range(n) if i not in pixel_axes))
     first = wcs.pipeline[0]
-    translation = affine[:, 2] * u.pix if first.transform.uses_quantity else affine[:, 2]
-    front = AffineTransformation2D(matrix=affine[:, :2], translation=translation)
+    # With Quantities the model wants the unit of the pixels on its matrix too, wrong as that looks.
+    unit = u.pix if first.transform.uses_quantity else 1
+    front = AffineTransformation2D(matrix=affine[:, :2] * unit, translation=affine[:, 2] * unit)
     if n > 2:
         back = tuple(int(i) for i in np.argsort(order))
         front = AxisMapping(order) | (front & Identity(n - 2)) | AxisMapping(back)
@@ -215,7 +220,8 @@ def _prepend(wcs: Any, affine: np.ndarray, pixel_axes: tuple[int, int]) -> Any:
     new = type(wcs)(steps)
     new.pixel_shape = wcs.pixel_shape
     if wcs.bounding_box is not None:
-        new.bounding_box = copy.deepcopy(wcs.bounding_box)
+        # As plain intervals: the box itself knows its axes by the names of the old transform's inputs.
+        new.bounding_box = wcs.bounding_box.bounding_box(order="F")
     return new
 
 
@@ -249,7 +255,8 @@ def _says_the_same(meta: Mapping[str, Any], wcs: WCS) -> bool:
     except (CorrectionError, ValueError):
         return False
     return one.rows.shape == two.rows.shape and all(
-        np.allclose(getattr(one, name), getattr(two, name), rtol=1e-7, atol=1e-10) for name in ("rows", "crpix", "crval")
+        np.allclose(getattr(one, name), getattr(two, name), rtol=1e-7, atol=1e-10)
+        for name in ("rows", "crpix", "crval")
     )
 
 

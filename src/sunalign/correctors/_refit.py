@@ -14,12 +14,14 @@ import copy
 import importlib.metadata
 import itertools
 import re
+import textwrap
 from collections.abc import Iterable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import astropy.units as u
 import numpy as np
+
+import astropy.units as u
 from astropy.io import fits
 from astropy.wcs import WCS
 
@@ -214,7 +216,7 @@ def sample_pixels(part: SkyPart, shape: Sequence[int], count: int = 9) -> np.nda
     """Pixel coordinates, shape (n, k), on a grid over the axes the sky depends on; edges included."""
     n = part.rows.shape[1]
     lengths = [*reversed(shape)][:n] + [1] * (n - len(shape))
-    used = part.rows.any(axis=0)
+    used = np.asarray(part.rows.any(axis=0))
     along = [
         np.linspace(-0.5, lengths[j] - 0.5, count if j in part.axes else 3) if used[j] else np.zeros(1)
         for j in range(n)
@@ -274,7 +276,7 @@ def _refined(part: SkyPart, start: Solution, plane: np.ndarray) -> Solution:
 
 
 def keywords(
-    values: Mapping[str, Any],
+    values: dict[str, Any],
     part: SkyPart,
     solution: Solution,
     *,
@@ -320,7 +322,7 @@ def keywords(
     return {key: float(value) for key, value in new.items() if values.get(key) != float(value)}
 
 
-def _convention(values: Mapping[str, Any], crota_key: str) -> str:
+def _convention(values: dict[str, Any], crota_key: str) -> str:
     if any(re.match(r"PC\d+_\d+$", key) for key in values):
         return "pc"
     if any(re.match(r"CD\d+_\d+$", key) for key in values):
@@ -333,7 +335,7 @@ def _crota_key(part: SkyPart) -> str:
     return f"CROTA{part.axes[1] + 1}"
 
 
-def _cdelts(values: Mapping[str, Any], part: SkyPart, old: np.ndarray, new: np.ndarray) -> np.ndarray:
+def _cdelts(values: dict[str, Any], part: SkyPart, old: np.ndarray, new: np.ndarray) -> np.ndarray:
     """CDELT of both rows, multiplied by what happened to the length of the pixel axis of the same number."""
     lengths, news = (np.hypot(*rows[:, list(part.axes)]) for rows in (old, new))
     ratio = np.divide(news, lengths, out=np.ones(2), where=lengths > 0)
@@ -341,7 +343,7 @@ def _cdelts(values: Mapping[str, Any], part: SkyPart, old: np.ndarray, new: np.n
 
 
 def _cdelt_cards(
-    values: Mapping[str, Any], part: SkyPart, old: np.ndarray, new: np.ndarray, least: float
+    values: dict[str, Any], part: SkyPart, old: np.ndarray, new: np.ndarray, least: float
 ) -> dict[str, float]:
     cdelt = _cdelts(values, part, old, new)
     cards = {f"CDELT{axis + 1}": cdelt[k] for k, axis in enumerate(part.axes)}
@@ -349,7 +351,7 @@ def _cdelt_cards(
 
 
 def _pc_cards(
-    values: Mapping[str, Any], part: SkyPart, old: np.ndarray, new: np.ndarray, least: float
+    values: dict[str, Any], part: SkyPart, old: np.ndarray, new: np.ndarray, least: float
 ) -> dict[str, float]:
     cards = _cdelt_cards(values, part, old, new, least)
     cdelt = np.array([float((values | cards).get(f"CDELT{axis + 1}", 1.0)) for axis in part.axes])
@@ -359,7 +361,7 @@ def _pc_cards(
 
 
 def _cd_cards(
-    values: Mapping[str, Any], part: SkyPart, old: np.ndarray, new: np.ndarray, least: float
+    values: dict[str, Any], part: SkyPart, old: np.ndarray, new: np.ndarray, least: float
 ) -> dict[str, float]:
     cards = _matrix_cards("CD", values, part, new, np.zeros_like(new), least * float(np.abs(new).max()))
     # CDELT beside CD has no meaning in the standard; where it is there, people read it.
@@ -368,7 +370,7 @@ def _cd_cards(
 
 
 def _matrix_cards(
-    name: str, values: Mapping[str, Any], part: SkyPart, matrix: np.ndarray, default: np.ndarray, least: float
+    name: str, values: dict[str, Any], part: SkyPart, matrix: np.ndarray, default: np.ndarray, least: float
 ) -> dict[str, float]:
     return {
         key: matrix[k, j]
@@ -378,7 +380,7 @@ def _matrix_cards(
     }
 
 
-def _roll_cards(values: Mapping[str, Any], old: SkyPart, new: SkyPart, crota_key: str) -> dict[str, float]:
+def _roll_cards(values: dict[str, Any], old: SkyPart, new: SkyPart, crota_key: str) -> dict[str, float]:
     """Every CROTA there is, turned with the pixel axes, whether it defines the rotation or only repeats it."""
     before, after = (part.rows[:, list(part.axes)] for part in (old, new))
     cross = before[0] * after[1] - before[1] * after[0]
@@ -396,7 +398,7 @@ def _roll_cards(values: Mapping[str, Any], old: SkyPart, new: SkyPart, crota_key
 
 
 def _centre_cards(
-    values: Mapping[str, Any], part: SkyPart, solution: Solution, units: tuple[u.UnitBase, u.UnitBase]
+    values: dict[str, Any], part: SkyPart, solution: Solution, units: tuple[u.UnitBase, u.UnitBase]
 ) -> dict[str, float]:
     """XCEN and YCEN, where present, moved with the centre of the field."""
     if not {"XCEN", "YCEN"} <= values.keys():
@@ -411,7 +413,7 @@ def _centre_cards(
     return {"XCEN": moved[0], "YCEN": moved[1]}
 
 
-def _pole_cards(values: Mapping[str, Any], part: SkyPart, solution: Solution, lonpole: bool) -> dict[str, float]:
+def _pole_cards(values: dict[str, Any], part: SkyPart, solution: Solution, lonpole: bool) -> dict[str, float]:
     cards: dict[str, float] = {}
     plane = part._projection().wcs
     default = replace(solution.part, lonpole=np.nan)._projection().wcs.lonpole
@@ -448,7 +450,7 @@ def plain_values(header: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _wcs_header(values: Mapping[str, Any]) -> fits.Header:
+def _wcs_header(values: dict[str, Any]) -> fits.Header:
     """Only what places pixels on the sky: other axes keep their part of the linear map and lose their meaning."""
     ctypes = {int(key[5:]): _ctype(value) for key, value in values.items() if re.match(r"CTYPE\d+$", key)}
     lon = [i for i, ctype in ctypes.items() if _LONGITUDE.match(ctype)]
@@ -482,12 +484,12 @@ def _ctype(value: Any) -> str:
     return _OLD_CTYPES.get(ctype, ctype)
 
 
-def _n_axes(values: Mapping[str, Any]) -> int:
+def _n_axes(values: dict[str, Any]) -> int:
     indices = [int(i) for key in values if (m := _INDEXED.match(key)) for i in (m[2], m[4], m[5]) if i]
     return max([int(values.get("WCSAXES", 0)), *indices])
 
 
-def _unit(values: Mapping[str, Any], axis: int) -> u.UnitBase:
+def _unit(values: dict[str, Any], axis: int) -> u.UnitBase:
     text = str(values.get(f"CUNIT{axis}", "deg")).strip().lower() or "deg"
     try:
         unit = u.Unit(text)
@@ -499,7 +501,7 @@ def _unit(values: Mapping[str, Any], axis: int) -> u.UnitBase:
     return unit
 
 
-def _units(values: Mapping[str, Any], axes: tuple[int, int]) -> tuple[u.UnitBase, u.UnitBase]:
+def _units(values: dict[str, Any], axes: tuple[int, int]) -> tuple[u.UnitBase, u.UnitBase]:
     return _unit(values, axes[0] + 1), _unit(values, axes[1] + 1)
 
 
@@ -542,7 +544,7 @@ def add_history(meta: MutableMapping[str, Any], text: str) -> None:
     text : `str`
         Characters that FITS does not allow are spelt out or replaced by ``?``.
     """
-    lines = [_ascii(line) for line in text.splitlines()]
+    lines = [part for line in text.splitlines() for part in textwrap.wrap(_ascii(line), 72) or [""]]
     if isinstance(meta, fits.Header):
         for line in lines:
             meta.add_history(line)

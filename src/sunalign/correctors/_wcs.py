@@ -7,8 +7,9 @@ from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import astropy.units as u
 import numpy as np
+
+import astropy.units as u
 from astropy.wcs import WCS
 
 from sunpy.map import GenericMap
@@ -84,9 +85,7 @@ def check_tolerance(tolerance: float) -> None:
         raise ValueError(f"'tolerance' is a number of pixels larger than 0; got {tolerance!r}.")
 
 
-def corrected_wcs(
-    wcs: WCS, correction: Correction, shape: Sequence[int], tolerance: float = 0.1
-) -> tuple[WCS, float]:
+def corrected_wcs(wcs: WCS, correction: Correction, shape: Sequence[int], tolerance: float = 0.1) -> tuple[WCS, float]:
     """Copy of a FITS WCS of any number of axes with a correction written in, and the residual in pixels.
 
     Parameters

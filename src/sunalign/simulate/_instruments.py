@@ -306,6 +306,7 @@ def raster(
         or a function of the array of intensities.
     mismatch : `float`
         Amplitude of structure that only the target has: standard deviation of the logarithm of a random factor.
+        0.35 gives a correlation of about 0.9 with a matching reference, 0.55 about 0.8.
     mismatch_scale : `~astropy.units.Quantity`
         Length over which the correlation of that structure falls to 1/e.
     nan_rows : `tuple` of two `int`

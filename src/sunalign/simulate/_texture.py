@@ -148,7 +148,7 @@ def texture(recipe: Recipe) -> Texture:
     # Structure narrows towards the poles of a longitude-latitude grid, where it would alias.
     poleward = np.clip((80 - np.abs(sun.lats)) / 15, 0, 1)
     quiet = background + poleward * (_network(sun, rng) + _mottle(sun, rng))
-    values = np.log(np.exp(quiet) + sources.paint(sun))
+    values = _capped(np.log(np.exp(quiet) + sources.paint(sun)), sun)
     whole = Layer.through(values, sun, wrap=True)
 
     grid = Grid.around(*recipe.center, recipe.extent, recipe.cell)
@@ -176,6 +176,16 @@ def texture(recipe: Recipe) -> Texture:
 def wrapped(lon: Array) -> Array:
     """Longitude in degrees brought to [-180, 180]."""
     return np.asarray(lon - 360 * np.rint(lon / 360))
+
+
+def _capped(values: Array, sun: Grid) -> Array:
+    """Fade to one value at each pole, where all longitudes meet."""
+    values = values.copy()
+    north = sun.lats[:, 0] > 0
+    for half in (north, ~north):
+        weight = np.clip((np.abs(sun.lats[half]) - 80) / 6, 0, 1)
+        values[half] += weight * (np.mean(values[half][weight[:, 0] > 0]) - values[half])
+    return values
 
 
 def _taper(grid: Grid) -> Array:
@@ -240,7 +250,8 @@ def _corona(values: Array, sun: Grid, rng: np.random.Generator) -> Layer:
     fans = 0.3 * _noise(sun, rng, 8, 1.5, 0.5) * np.clip((85 - np.abs(sun.lats)) / 15, 0, 1)
     step = round(CORONA_CELL / sun.cell)
     blocks = (np.log(smooth) + fans).reshape(sun.shape[0] // step, step, sun.shape[1] // step, step)
-    return Layer.through(blocks.mean(axis=(1, 3)), Grid.whole_sun(CORONA_CELL), wrap=True)
+    grid = Grid.whole_sun(CORONA_CELL)
+    return Layer.through(_capped(blocks.mean(axis=(1, 3)), grid), grid, wrap=True)
 
 
 @dataclass(frozen=True, eq=False)

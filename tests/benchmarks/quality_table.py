@@ -1,0 +1,158 @@
+"""Which signs tell a wrong answer from a right one: the table behind `sunalign.quality.LIMITS`.
+
+Run ``python tests/benchmarks/quality_table.py`` to remake it (about ten minutes; ``--cases 120`` for a look). Cases are
+simulated rasters: solvable ones over a range of noise, mismatch, masks, sizes and pointing errors; and ones that have
+no right answer, or none within the bounds. An answer is right when no corner of the target is off by more than one
+reference pixel.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import warnings
+from collections.abc import Callable
+
+for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    os.environ.setdefault(_name, "1")
+
+import astropy.units as u
+import numpy as np
+
+import sunpy.map
+
+import sunalign
+from sunalign import simulate
+from sunalign.simulate import PointingError, Simulated
+
+REACH = 40 * 4.44  # arcsec: 40 reference pixels
+FIT = ("shift", "scale", "rotation")
+SIGNS = ("score", "peak_ratio", "peak_significance", "split_half", "movement", "overlap")
+Kind = Callable[[np.random.Generator, int], Simulated]
+
+
+def _error(rng: np.random.Generator, reach: float = REACH) -> PointingError:
+    shift = rng.uniform(-0.9 * reach, 0.9 * reach, 2) * u.arcsec
+    scale = rng.uniform(0.93, 1.07, 2)
+    return PointingError(shift_x=shift[0], shift_y=shift[1], scale_x=scale[0], scale_y=scale[1],
+                         rotation=rng.uniform(-1, 1) * u.deg)  # fmt: skip
+
+
+def _pair(rng: np.random.Generator, seed: int, **options: object) -> Simulated:
+    n_steps = int(rng.choice([32, 48, 96]))
+    settings: dict[str, object] = {
+        "snr": float(rng.choice([8, 3, 1])),
+        "error": _error(rng),
+        "n_steps": n_steps,
+        "n_slit": 6 * n_steps,
+        "margin": 260 * u.arcsec,
+        "relation": "power",
+        "rng": [seed, int(rng.integers(1 << 30))],
+    }
+    return simulate.raster_pair(seed % 40, **{**settings, **options})  # type: ignore[arg-type]
+
+
+def _spoiled(**how: object) -> Kind:
+    return lambda rng, seed: _pair(rng, seed, spoil=how)
+
+
+KINDS: dict[str, tuple[int, Kind]] = {
+    "plain": (6, _pair),
+    "mismatch": (5, lambda rng, seed: _pair(rng, seed, mismatch=float(rng.uniform(0.2, 0.6)))),
+    "masked 40 %": (2, _spoiled(mask_fraction=0.4)),
+    "masked 90 %": (2, _spoiled(mask_fraction=0.9)),
+    "saturated": (2, _spoiled(saturation=0.7)),
+    "hot rows": (2, lambda rng, seed: _pair(rng, seed, hot_rows=8, cosmic_hits=1e-3)),
+    "other field": (5, lambda rng, seed: _pair(rng, seed, target_scene=_scene(seed + 17))),
+    "featureless": (2, lambda rng, seed: _pair(rng, seed, target_scene=_scene(seed, contrast=0.0))),
+    "beyond range": (3, lambda rng, seed: _pair(rng, seed, error=_beyond(rng))),
+}
+
+
+def _scene(seed: int, **options: object) -> simulate.Scene:
+    return simulate.Scene(seed=seed % 40, extent=(40 * u.deg, 44 * u.deg), **options)  # type: ignore[arg-type]
+
+
+def _beyond(rng: np.random.Generator) -> PointingError:
+    angle = rng.uniform(0, 2 * np.pi)
+    far = rng.uniform(1.5, 1.9) * REACH
+    return PointingError(shift_x=far * np.cos(angle) * u.arcsec, shift_y=far * np.sin(angle) * u.arcsec)
+
+
+def corner_error(aligned: sunpy.map.GenericMap, truth: sunpy.map.GenericMap) -> float:
+    """Largest distance, in arcsec, between where two maps put the corners of one array."""
+    ny, nx = truth.data.shape
+    corners = np.array([0, nx - 1, 0, nx - 1]), np.array([0, 0, ny - 1, ny - 1])
+    (x1, y1), (x2, y2) = (np.array(m.wcs.wcs_pix2world(*corners, 0)) for m in (aligned, truth))
+    return float(3600 * np.hypot((x1 - x2 + 180) % 360 - 180, y1 - y2).max())
+
+
+def run(cases: int) -> list[dict[str, object]]:
+    """Align every case, and keep the signs and the truth."""
+    weights = sum(weight for weight, _ in KINDS.values())
+    rows: list[dict[str, object]] = []
+    for kind, (weight, make) in KINDS.items():
+        for k in range(max(1, round(cases * weight / weights))):
+            seed = k + 1000 * list(KINDS).index(kind)
+            pair = make(np.random.default_rng(seed), seed)
+            result = sunalign.align(
+                pair.target, pair.reference, fit=FIT, max_shift=REACH * u.arcsec, on_doubt="ignore"
+            )
+            sign = {name: getattr(result.quality, name, result.score) for name in SIGNS}
+            unsolvable = kind in ("other field", "featureless", "beyond range")
+            error = np.inf if unsolvable else corner_error(result.aligned, pair.truth) / 4.44
+            rows.append({"kind": kind, **sign, "at_bound": bool(result.quality.at_bound), "error": error,
+                         "accepted": result.success, "message": result.message, "seed": seed})  # fmt: skip
+        print(f"  {kind} done", file=sys.stderr)
+    return rows
+
+
+def _auc(good: np.ndarray, bad: np.ndarray) -> float:
+    """Probability that a good case is larger than a bad one."""
+    return float(np.mean((good[:, None] > bad) + 0.5 * (good[:, None] == bad)))
+
+
+def table(rows: list[dict[str, object]]) -> str:
+    """Text of the table."""
+    right = np.array([float(row["error"]) <= 1 for row in rows])  # type: ignore[arg-type]
+    accepted = np.array([bool(row["accepted"]) for row in rows])
+    lines = [f"{len(rows)} cases, {right.sum()} answers right", "", f"{'sign':<20}{'AUC':>6}{'bad kept at 95 % good':>24}"]
+    for name in SIGNS:
+        values = np.nan_to_num(np.array([float(row[name]) for row in rows]), nan=0.0)  # type: ignore[arg-type]
+        if name in ("peak_ratio", "split_half", "movement"):
+            values = -values
+        limit = np.quantile(values[right], 0.05)
+        lines.append(f"{name:<20}{_auc(values[right], values[~right]):>6.2f}{np.mean(values[~right] >= limit):>23.0%}")
+    lines += ["", f"{'kind':<14}{'cases':>6}{'right':>7}{'right kept':>12}{'wrong accepted':>16}"]
+    for kind in KINDS:
+        mine = np.array([row["kind"] == kind for row in rows])
+        lines.append(
+            f"{kind:<14}{mine.sum():>6}{(mine & right).sum():>7}{(mine & right & accepted).sum():>12}"
+            f"{(mine & ~right & accepted).sum():>16}"
+        )
+    lines += [
+        "",
+        f"right answers kept: {np.mean(accepted[right]):.1%}",
+        f"wrong answers accepted: {np.mean(accepted[~right]):.1%}",
+    ]
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Run from the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--cases", type=int, default=580)
+    parser.add_argument("--json", help="also write every case here")
+    arguments = parser.parse_args()
+    warnings.simplefilter("ignore")
+    rows = run(arguments.cases)
+    print(table(rows))
+    if arguments.json:
+        with open(arguments.json, "w") as file:
+            json.dump(rows, file)
+
+
+if __name__ == "__main__":
+    main()
