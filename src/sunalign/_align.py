@@ -27,7 +27,7 @@ from sunalign._search_space import (
 from sunalign._working_grid import on_working_grid
 from sunalign.abc import Corrector, Metric, Optimizer, ReferenceBuilder
 from sunalign.correction import Correction
-from sunalign.correctors import add_history, corrector_for
+from sunalign.correctors import FITSCorrector, add_history, corrector_for
 from sunalign.exceptions import AlignmentDoubtError, AlignmentError, CorrectionError, PluginError, WorkerError, warn_user
 from sunalign.images import Image, to_image
 from sunalign.intensity import IntensityScaling, make_scaling
@@ -216,7 +216,7 @@ def align(
         problem=problem,
         extra={key: value for key, value in found.items() if key not in ("x", "fun", "success", "message", "nit")},
     )
-    result = replace(result, aligned=_corrected(plugins[Corrector], given.source, result))
+    result = replace(result, aligned=_corrected(plugins[Corrector], target, given, result))
     _voice(result, doubts, on_doubt)
     return result
 
@@ -256,6 +256,9 @@ def _is_readable(built: Any) -> bool:
 
 
 def _scaled_target(image: Image, scaling: IntensityScaling) -> Image:
+    valid = ~image.mask
+    rows, columns = (np.flatnonzero(valid.any(axis=axis)) for axis in (1, 0))
+    image = image.crop(slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1))
     # Without its source: workers get a copy of all this.
     return replace(image, data=scaling.fit(image.data)(image.data), source=None, meta={})
 
@@ -300,7 +303,9 @@ def _maximize(
     return found
 
 
-def _corrected(corrector: Corrector, source: Any, result: AlignmentResult) -> Any:
+def _corrected(corrector: Corrector, target: Any, given: Image, result: AlignmentResult) -> Any:
+    # A path is read as a map, which is what comes back of it, unless the corrector is the one for files.
+    source = target if isinstance(corrector, FITSCorrector) else given.source
     try:
         aligned = corrector.apply(source, result.correction)
     except (AlignmentError, TypeError, ValueError, OSError):

@@ -156,6 +156,10 @@ class PixelGrid:
         shape = (self.shape[0] // by, self.shape[1] // bx)
         return PixelGrid(self.wcs, shape, (x0 + sx * (bx - 1) / 2, sx * bx, y0 + sy * (by - 1) / 2, sy * by))
 
+    def affine_to(self, other: PixelGrid) -> np.ndarray:
+        """3x3 matrix: pixel coordinates of this grid to those of another one of the same WCS."""
+        return np.linalg.inv(other._base_affine) @ self._base_affine
+
     def padded(self, my: int, mx: int) -> PixelGrid:
         """Grid widened by ``my`` rows and ``mx`` columns on every side."""
         x0, sx, y0, sy = self.to_base

@@ -180,12 +180,13 @@ class Correction:
     @property
     def rotation(self) -> u.Quantity:
         """Mean counter-clockwise turn of the two pixel axes on the sky."""
-        return np.degrees(np.mean(self._turns)) * u.deg
+        first, second = self._turns
+        return np.degrees(first + _half_turns(second - first) / 2) * u.deg
 
     @property
     def shear(self) -> u.Quantity:
         """Difference of the turns of the two pixel axes: 0 for what five parameters can express."""
-        return np.degrees(self._turns[1] - self._turns[0]) * u.deg
+        return np.degrees(_half_turns(self._turns[1] - self._turns[0])) * u.deg
 
     @property
     def _turns(self) -> np.ndarray:
@@ -319,5 +320,9 @@ def _rotation(angle: float) -> np.ndarray:
     return np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
 
 
+def _half_turns(angle: float) -> float:
+    return (angle + np.pi) % (2 * np.pi) - np.pi
+
+
 def _wrapped(difference: np.ndarray) -> np.ndarray:
-    return np.array([(difference[0] + np.pi) % (2 * np.pi) - np.pi, difference[1]])
+    return np.array([_half_turns(difference[0]), difference[1]])

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property, singledispatch
@@ -19,7 +20,7 @@ import sunpy.map
 from astropy.coordinates import SkyCoord
 from astropy.io import fits
 from astropy.time import Time
-from astropy.wcs import WCS
+from astropy.wcs import WCS, FITSFixedWarning
 from astropy.wcs.wcsapi import BaseLowLevelWCS
 from ndcube import NDCube
 from ndcube.ndcube import NDCubeBase
@@ -27,6 +28,7 @@ from sunpy.map import GenericMap
 
 from sunalign.coordinates import PixelGrid
 from sunalign.exceptions import ImageError
+from sunalign.times import StepTimes, refuse_sit_and_stare, step_times
 
 __all__ = ["Image", "celestial_wcs", "read_map", "to_image"]
 
@@ -87,12 +89,19 @@ class Image:
     def date(self) -> Time | None:
         """Time the coordinates refer to: the map's reference date, else DATE-AVG, DATE-OBS or DATE-BEG."""
         if isinstance(self.source, GenericMap):
-            return self.source.reference_date
+            # A map without a date would take the current time for one.
+            dated = ("_date_obs", "date_average", "date_start", "date_end")
+            return self.source.reference_date if any(getattr(self.source, name) for name in dated) else None
         for key in ("DATE-AVG", "DATE-OBS", "DATE-BEG"):
             value = self.meta.get(key) or self.meta.get(key.lower())
             if value:
                 return Time(value)
         return Time(self.wcs.wcs.dateobs) if self.wcs.wcs.dateobs else None
+
+    @cached_property
+    def times(self) -> StepTimes | None:
+        """Time of every column; `None` where nothing dates the image."""
+        return step_times(self)
 
     def crop(self, y: slice, x: slice) -> Image:
         """Sub-image of rows ``y`` and columns ``x``."""
@@ -163,6 +172,7 @@ def _(source: Image) -> Image:
 @to_image.register
 def _(source: GenericMap) -> Image:
     name = source.meta.get("filename") or f"{source.observatory} {source.detector or source.instrument}".strip() or "map"
+    refuse_sit_and_stare(source.meta, str(name))
     return Image(
         data=_clean(source.data, source.mask),
         grid=PixelGrid(_celestial(source.wcs, name), source.data.shape),
@@ -249,6 +259,7 @@ def celestial_wcs(header: Mapping[str, Any]) -> WCS:
             f"The header has no celestial axes (CTYPE: {', '.join(c or 'none' for c in ctypes.values())}); "
             f"one longitude and one latitude axis such as HPLN-TAN and HPLT-TAN are needed."
         )
+    refuse_sit_and_stare(header, "The observation")
     return _select_axes(header, (lon[0], lat[0]))
 
 
@@ -281,7 +292,10 @@ def _select_axes(header: fits.Header, axes: tuple[int, int]) -> WCS:
     for key in _PLAIN:
         if key in header:
             flat[key] = header[key]
-    return WCS(flat)
+    with warnings.catch_warnings():
+        # That MJD-OBS follows from DATE-OBS, or that a unit was spelt the old way, is nothing the user has to mend.
+        warnings.simplefilter("ignore", FITSFixedWarning)
+        return WCS(flat)
 
 
 def _is_card(key: str, value: Any) -> bool:

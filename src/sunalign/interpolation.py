@@ -67,14 +67,15 @@ class SplineImage:
 
     def sample_separable(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
         """Values, shape (len(y), len(x)) in single precision, on the grid that columns ``x`` and rows ``y`` span."""
-        wx, wy = self._weights(x, 1)[0], self._weights(y, 0)[0]
+        wx, wy = self._weights(x, 1), self._weights(y, 0)
         return self._finished(wy @ self._across(wx), x, y)
 
     def sample_separable_with_gradient(
         self, x: np.ndarray, y: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """As `sample_separable`, with the derivatives by x and y."""
-        (wx, dx), (wy, dy) = self._weights(x, 1), self._weights(y, 0)
+        wx, wy = self._weights(x, 1), self._weights(y, 0)
+        dx, dy = self._weights(x, 1, slope=True), self._weights(y, 0, slope=True)
         across = self._across(wx)
         return self._finished(wy @ across, x, y), wy @ self._across(dx), dy @ across
 
@@ -85,16 +86,16 @@ class SplineImage:
     def _across(self, weights: sparse.csr_matrix) -> np.ndarray:
         return np.ascontiguousarray((weights @ self._single_transposed).T)
 
-    def _weights(self, position: np.ndarray, axis: int) -> tuple[sparse.csr_matrix, sparse.csr_matrix]:
-        """Matrices that take the padded coefficients of one axis to values and derivatives at ``position``."""
+    def _weights(self, position: np.ndarray, axis: int, *, slope: bool = False) -> sparse.csr_matrix:
+        """Matrix that takes the padded coefficients of one axis to values, or derivatives, at ``position``."""
         last = self.shape[axis] - 1
         position = np.clip(position, 0, last)
         first = np.minimum(position.astype(np.intp), last)
         columns = (first[:, None] + np.arange(4)).ravel()
         rows = np.arange(0, 4 * len(position) + 1, 4)
         size = (len(position), self._padded.shape[axis])
-        value, slope = (np.stack(w, axis=1).astype(np.float32).ravel() for w in _basis(position - first))
-        return sparse.csr_matrix((value, columns, rows), size), sparse.csr_matrix((slope, columns, rows), size)
+        weights = np.stack(_basis(position - first)[int(slope)], axis=1).astype(np.float32)
+        return sparse.csr_matrix((weights.ravel(), columns, rows), size)
 
     def _finished(self, values: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
         values += np.float32(self.mean)

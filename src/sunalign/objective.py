@@ -428,6 +428,8 @@ class Objective:
         """Second-order model around a point; counts as one evaluation and enters the history."""
         self._counter.claim(1)
         equations = self.problem.normal_equations(x)
+        if not np.isfinite(equations.score):
+            equations = equations._replace(score=-np.inf)
         key = _key(np.asarray(x, float))
         if key not in self._cache and equations.n_pixels >= max(self.problem.min_overlap * self.problem.n_valid, 2):
             self._remember(key, np.asarray(x, float), equations.score)

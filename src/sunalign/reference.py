@@ -21,7 +21,10 @@ __all__ = ["Carry", "ImageReference", "PixelMapping", "Reference", "ScaledRefere
 
 Transform = Callable[[np.ndarray], np.ndarray]
 
-_SEPARABLE = 1e-4  # Reference pixels by which a grid may deviate from one that is spanned by its rows and columns.
+# Reference pixels by which a grid may deviate from one that is spanned by its rows and columns: by a shear or a turn,
+# which a parameter would feel, and by the keystone of a plane seen askew, which none of them can follow.
+_SEPARABLE_TURN = 1e-3
+_SEPARABLE_KEYSTONE = 1e-2
 _STEP = 1e-3  # Target pixels; central differences of a smooth map are good to 1e-9 of it.
 
 
@@ -285,8 +288,10 @@ class ImageReference(Reference):
             return None
         total = self.mapping.homography @ matrix
         ny, nx = shape
-        x, y = apply_homography(total, np.array([0, nx - 1.0, 0, nx - 1]), np.array([0, 0, ny - 1.0, ny - 1]))
-        if max(abs(x[0] - x[2]), abs(x[1] - x[3]), abs(y[0] - y[1]), abs(y[2] - y[3])) > _SEPARABLE:
+        edges = np.array([0, (nx - 1) / 2, nx - 1]), np.array([[0], [(ny - 1) / 2], [ny - 1]])
+        x, y = apply_homography(total, *edges)
+        tilt = np.abs(x[2] - x[0]), np.abs(y[:, 2] - y[:, 0])
+        if max(tilt[0][1], tilt[1][1]) > _SEPARABLE_TURN or max(tilt[0].max(), tilt[1].max()) > 2 * _SEPARABLE_KEYSTONE:
             return None
         return (
             apply_homography(total, np.arange(nx, dtype=float), (ny - 1) / 2)[0],

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Mapping
+import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from astropy.table import QTable
@@ -16,6 +17,13 @@ from sunalign.objective import Problem
 from sunalign.quality import Quality
 from sunalign.reference import Reference
 from sunalign.surface import SearchSurface
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from matplotlib.animation import FuncAnimation
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 __all__ = ["AlignmentResult"]
 
@@ -133,6 +141,66 @@ class AlignmentResult:
             "assumptions": _plain(self.assumptions),
             "target": self.target.name,
         }
+
+    def plot(
+        self, *, levels: Sequence[float] = (80.0, 95.0), axes: Any = None, fig: Figure | None = None, annotate: bool = True
+    ) -> Figure:
+        """Reference with the target's contours before and after; see `sunalign.visualization.plot_alignment`."""
+        from sunalign.visualization import plot_alignment
+
+        return plot_alignment(self, levels=levels, axes=axes, fig=fig, annotate=annotate)
+
+    def plot_history(self, *, fig: Figure | None = None, annotate: bool = True) -> Figure:
+        """Trials in parameter space, coloured by score; see `sunalign.visualization.plot_history`."""
+        from sunalign.visualization import plot_history
+
+        return plot_history(self, fig=fig, annotate=annotate)
+
+    def plot_convergence(
+        self,
+        *,
+        against: str = "evaluation",
+        axes: Axes | None = None,
+        fig: Figure | None = None,
+        annotate: bool = True,
+    ) -> Figure:
+        """Score and best score by evaluation or iteration; see `sunalign.visualization.plot_convergence`."""
+        from sunalign.visualization import plot_convergence
+
+        return plot_convergence(self, against=against, axes=axes, fig=fig, annotate=annotate)
+
+    def plot_surface(self, *, axes: Axes | None = None, fig: Figure | None = None, annotate: bool = True) -> Figure:
+        """Correlation over the shifts and the error ellipse; see `sunalign.visualization.plot_surface`."""
+        from sunalign.visualization import plot_surface
+
+        return plot_surface(self, axes=axes, fig=fig, annotate=annotate)
+
+    def plot_residual(self, *, axes: Any = None, fig: Figure | None = None, annotate: bool = True) -> Figure:
+        """Reference, target and what is left; see `sunalign.visualization.plot_residual`."""
+        from sunalign.visualization import plot_residual
+
+        return plot_residual(self, axes=axes, fig=fig, annotate=annotate)
+
+    def blink(
+        self,
+        path: str | os.PathLike[str] | None = None,
+        *,
+        interval: float = 700,
+        dpi: float = 100,
+        fig: Figure | None = None,
+        annotate: bool = True,
+        overwrite: bool = False,
+    ) -> FuncAnimation:
+        """Corrected target and reference in turn, as a GIF where a path is given; see `sunalign.visualization.blink`."""
+        from sunalign.visualization import blink
+
+        return blink(self, path, interval=interval, dpi=dpi, fig=fig, annotate=annotate, overwrite=overwrite)
+
+    def report(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
+        """Write all of it as one HTML page, and as JSON beside it; see `sunalign.report.write_report`."""
+        from sunalign.report import write_report
+
+        return write_report(self, path, overwrite=overwrite)
 
     def provenance(self) -> str:
         """Lines for HISTORY, after those of the correction itself: plugins, score and assumptions."""

@@ -9,6 +9,10 @@ import numpy as np
 __all__ = ["SearchSurface", "peak_ratio", "peak_significance", "peaks_of"]
 
 
+_PEAK = 3.0  # Radius, in pixels, of what belongs to one peak.
+_NEAR_ONE = 1 - 1e-9
+
+
 class SearchSurface(NamedTuple):
     """Scores over shifts: element ``[j, i]`` belongs to ``(shift_x[j, i], shift_y[j, i])`` in arcsec."""
 
@@ -26,19 +30,32 @@ def peak_ratio(surface: SearchSurface) -> float:
     return max(peaks[1][0], 0.0) / peaks[0][0] if len(peaks) > 1 else 0.0
 
 
-def peak_significance(surface: SearchSurface) -> float:
-    """Height of the peak above the rest of the surface, in standard deviations of Fisher's z; NaN without a rest."""
-    scores = surface.scores
-    finite = np.isfinite(scores)
-    if not finite.any():
+def peak_significance(surface: SearchSurface, n_pixels: int) -> float:
+    """How far the highest peak stands above every other shift, in standard errors of Fisher's z.
+
+    Parameters
+    ----------
+    surface : `SearchSurface`
+        Of correlations.
+    n_pixels : `int`
+        Number of pixels that were correlated: z has the standard error ``1 / sqrt(n - 3)``.
+
+    Returns
+    -------
+    `float`
+        NaN where the surface is no wider than the peak itself.
+    """
+    scores = np.where(np.isfinite(surface.scores), surface.scores, -np.inf)
+    if not np.isfinite(scores).any():
         return np.nan
-    z = np.arctanh(np.clip(np.where(finite, scores, 0.0), -1 + 1e-12, 1 - 1e-12))
-    j, i = np.unravel_index(np.argmax(np.where(finite, scores, -np.inf)), scores.shape)
-    rest = finite.copy()
-    rest[max(j - 1, 0) : j + 2, max(i - 1, 0) : i + 2] = False
-    if np.count_nonzero(rest) < 3 or np.ptp(z[rest]) == 0:
+    j, i = np.unravel_index(np.argmax(scores), scores.shape)
+    rows, columns = np.ogrid[: scores.shape[0], : scores.shape[1]]
+    others = scores[np.hypot(rows - j, columns - i) > _PEAK]
+    others = others[np.isfinite(others)]
+    if others.size < 5 or n_pixels < 4:
         return np.nan
-    return float((z[j, i] - z[rest].mean()) / z[rest].std())
+    top, runner_up = np.arctanh(np.clip([scores[j, i], others.max()], -_NEAR_ONE, _NEAR_ONE))
+    return float((top - runner_up) * np.sqrt((n_pixels - 3) / 2))
 
 
 def peaks_of(surface: SearchSurface, most: int) -> list[tuple[float, float, float]]:

@@ -2,8 +2,8 @@
 
 Run ``python tests/benchmarks/quality_table.py`` to remake it (about ten minutes; ``--cases 120`` for a look). Cases are
 simulated rasters: solvable ones over a range of noise, mismatch, masks, sizes and pointing errors; and ones that have
-no right answer, or none within the bounds. An answer is right when no corner of the target is off by more than one
-reference pixel.
+no right answer, or none within the bounds. An answer is right when no corner of the target is off by more than two
+reference pixels.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from sunalign.simulate import PointingError, Simulated
 
 REACH = 40 * 4.44  # arcsec: 40 reference pixels
 FIT = ("shift", "scale", "rotation")
-SIGNS = ("score", "peak_ratio", "peak_significance", "split_half", "movement", "overlap")
+SIGNS = ("score", "peak_significance", "peak_ratio", "split_half", "movement", "overlap")
 Kind = Callable[[np.random.Generator, int], Simulated]
 
 
@@ -116,7 +116,7 @@ def _auc(good: np.ndarray, bad: np.ndarray) -> float:
 
 def table(rows: list[dict[str, object]]) -> str:
     """Text of the table."""
-    right = np.array([float(row["error"]) <= 1 for row in rows])  # type: ignore[arg-type]
+    right = np.array([float(row["error"]) <= 2 for row in rows])  # type: ignore[arg-type]
     accepted = np.array([bool(row["accepted"]) for row in rows])
     lines = [f"{len(rows)} cases, {right.sum()} answers right", "", f"{'sign':<20}{'AUC':>6}{'bad kept at 95 % good':>24}"]
     for name in SIGNS:

@@ -10,6 +10,7 @@ elsewhere is measured through wcslib, with the keywords as they are written, and
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import importlib.metadata
 import itertools
@@ -23,7 +24,7 @@ import numpy as np
 
 import astropy.units as u
 from astropy.io import fits
-from astropy.wcs import WCS
+from astropy.wcs import WCS, WcsError
 
 from sunalign.coordinates import angles, direction
 from sunalign.correction import Correction
@@ -74,7 +75,7 @@ class SkyPart:
     crval : `numpy.ndarray`, shape (2,)
     ctype : `tuple` of `str`
     lonpole, latpole : `float`
-        NaN leaves the choice to the default of the FITS standard.
+        LONPOLE is NaN where the default of the FITS standard holds, which depends on CRVAL. LATPOLE is 90 by default.
     pv : `tuple`
         ``(0 or 1, m, value)`` of the projection parameters.
     distorted : `~astropy.wcs.WCS`, optional
@@ -87,7 +88,7 @@ class SkyPart:
     crval: np.ndarray
     ctype: tuple[str, str]
     lonpole: float = np.nan
-    latpole: float = np.nan
+    latpole: float = 90.0
     pv: tuple[tuple[int, int, float], ...] = ()
     distorted: WCS | None = None
 
@@ -99,22 +100,34 @@ class SkyPart:
         axes = (own.wcs.lng, own.wcs.lat)
         if min(axes) < 0:
             raise CorrectionError(_no_celestial(own.wcs.ctype))
-        return cls(
+        part = cls(
             axes=axes,
             rows=own.pixel_scale_matrix[list(axes)],
             crpix=own.wcs.crpix - 1,
             crval=own.wcs.crval[list(axes)],
             ctype=(own.wcs.ctype[axes[0]][:8], own.wcs.ctype[axes[1]][:8]),
-            lonpole=own.wcs.lonpole,
             latpole=own.wcs.latpole,
             pv=tuple((axes.index(i - 1), m, value) for i, m, value in own.wcs.get_pv() if i - 1 in axes),
             distorted=own if own.naxis == 2 and own.has_distortion else None,
         )
+        # A LONPOLE that only repeats the default goes with it: that of a cylindrical projection is 0 to the north of the
+        # equator and 180 to the south, where the other is not even allowed.
+        return part if part.pole == own.wcs.lonpole else replace(part, lonpole=own.wcs.lonpole)
 
     @classmethod
     def from_header(cls, header: Mapping[str, Any]) -> SkyPart:
         """Take it from the keywords of a header with any number of axes; nothing else in the header matters."""
         return cls.from_wcs(WCS(_wcs_header(plain_values(header))))
+
+    @property
+    def zenithal(self) -> bool:
+        """Whether the plane's origin is the native pole."""
+        return bool(self._projection().wcs.theta0 == 90)
+
+    @property
+    def pole(self) -> float:
+        """LONPOLE, given or by default."""
+        return float(self._projection().wcs.lonpole)
 
     def to_plane(self, pixels: np.ndarray) -> np.ndarray:
         """Plane coordinates, shape (2, k), of 0-based pixel coordinates of shape (n, k)."""
@@ -201,7 +214,7 @@ def refit(
     if is_nothing(correction):
         return {}, 0.0
     solution = solve(part, correction, sample_pixels(part, shape))
-    cards = keywords(values, part, solution, units=_units(values, part.axes), lonpole=True)
+    cards = keywords(values, part, solution, units=_units(values, part.axes))
     residual = solution.residual(SkyPart.from_header(values | cards))
     check_residual(residual, tolerance, crota=_convention(values, _crota_key(part)) == "crota")
     return cards, residual
@@ -237,15 +250,23 @@ def solve(part: SkyPart, correction: Correction, pixels: np.ndarray) -> Solution
         raise CorrectionError("None of the image's pixels is on the sky; check CRPIX, CRVAL and CDELT of its header.")
     pixels, plane, wanted = pixels[:, finite], plane[:, finite], wanted[:, finite]
     moved = np.degrees(angles(correction.sky_matrix @ direction(*np.radians(part.crval))))
-    solution = _solution(part, _near(moved, part.crval), plane, pixels, wanted)
-    residual = solution.residual(solution.part)
-    for _ in range(5):
-        if residual < 1e-7:
-            break
-        better = _refined(part, solution, plane)
-        if not (gained := better.residual(better.part)) < 0.9 * residual:
-            break
-        solution, residual = better, gained
+    try:
+        solution = _solution(part, _near(moved, part.crval), plane, pixels, wanted)
+    except WcsError as error:
+        raise CorrectionError(
+            f"The correction moves CRVAL to ({moved[0]:g}, {moved[1]:g}) deg, where the header's projection "
+            f"{part.ctype[0][5:]} and LONPOLE are not defined together; reproject to TAN first."
+        ) from error
+    # Where that cannot be improved, or a trial leaves the projection, the residual says how good it is.
+    with contextlib.suppress(WcsError, CorrectionError):
+        for _ in range(5):
+            residual = solution.residual(solution.part)
+            if residual < 1e-7:
+                break
+            better = _refined(part, solution, plane)
+            if not better.residual(better.part) < 0.9 * residual:
+                break
+            solution = better
     return solution
 
 
@@ -282,7 +303,6 @@ def keywords(
     *,
     units: tuple[u.UnitBase, u.UnitBase],
     crota_key: str | None = None,
-    lonpole: bool = False,
 ) -> dict[str, float]:
     """Keywords that say a solution, in the convention of a header.
 
@@ -298,8 +318,6 @@ def keywords(
         Those of the longitude and latitude axes.
     crota_key : `str`, optional
         Keyword that is the rotation where there is neither PC nor CD; that of the latitude axis by default.
-    lonpole : `bool`
-        Whether LONPOLE is written where its default changes.
 
     Returns
     -------
@@ -308,8 +326,11 @@ def keywords(
     """
     per_unit = np.array([unit.to(u.deg) for unit in units])
     crota_key = crota_key or _crota_key(part)
+    least = _NEGLIGIBLE * float(np.abs(part.rows).max())
     new: dict[str, float] = {
-        f"CRVAL{axis + 1}": solution.part.crval[k] / per_unit[k] for k, axis in enumerate(part.axes)
+        f"CRVAL{axis + 1}": solution.part.crval[k] / per_unit[k]
+        for k, axis in enumerate(part.axes)
+        if abs(solution.part.crval[k] - part.crval[k]) > least
     }
     if not np.array_equal(solution.linear, np.eye(2)):
         old, rows = (p.rows / per_unit[:, None] for p in (part, solution.part))
@@ -318,17 +339,21 @@ def keywords(
         new |= write(values, part, old, rows, _NEGLIGIBLE / reach)
         new |= _roll_cards(values, part, solution.part, crota_key)
     new |= _centre_cards(values, part, solution, units)
-    new |= _pole_cards(values, part, solution, lonpole)
+    new |= _pole_cards(values, part, solution)
     return {key: float(value) for key, value in new.items() if values.get(key) != float(value)}
 
 
 def _convention(values: dict[str, Any], crota_key: str) -> str:
-    if any(re.match(r"PC\d+_\d+$", key) for key in values):
+    if _has_matrix(values, "PC"):
         return "pc"
-    if any(re.match(r"CD\d+_\d+$", key) for key in values):
+    if _has_matrix(values, "CD"):
         return "cd"
     # Without any of them a rotation, once needed, is written as PC.
     return "crota" if crota_key in values else "pc"
+
+
+def _has_matrix(values: dict[str, Any], name: str) -> bool:
+    return any(re.match(rf"{name}\d+_\d+$", key) for key in values)
 
 
 def _crota_key(part: SkyPart) -> str:
@@ -357,7 +382,12 @@ def _pc_cards(
     cdelt = np.array([float((values | cards).get(f"CDELT{axis + 1}", 1.0)) for axis in part.axes])
     pc = np.divide(new, cdelt[:, None], out=np.zeros_like(new), where=cdelt[:, None] != 0)
     default = np.array([np.arange(new.shape[1]) == axis for axis in part.axes], float)
-    return cards | _matrix_cards("PC", values, part, pc, default, least)
+    turned = _matrix_cards("PC", values, part, pc, default, least)
+    if turned and not _has_matrix(values, "PC"):
+        # Four keywords where there were none: a lone PC1_2 is right but reads as a mistake.
+        block = {f"PC{i + 1}_{j + 1}": pc[k, j] for k, i in enumerate(part.axes) for j in part.axes}
+        turned = block | turned
+    return cards | turned
 
 
 def _cd_cards(
@@ -413,15 +443,13 @@ def _centre_cards(
     return {"XCEN": moved[0], "YCEN": moved[1]}
 
 
-def _pole_cards(values: dict[str, Any], part: SkyPart, solution: Solution, lonpole: bool) -> dict[str, float]:
+def _pole_cards(values: dict[str, Any], part: SkyPart, solution: Solution) -> dict[str, float]:
     cards: dict[str, float] = {}
-    plane = part._projection().wcs
-    default = replace(solution.part, lonpole=np.nan)._projection().wcs.lonpole
-    if lonpole and "LONPOLE" not in values and f"PV{part.axes[0] + 1}_3" not in values and default != plane.lonpole:
-        cards["LONPOLE"] = plane.lonpole
+    if "LONPOLE" in values and solution.part.pole != part.pole:
+        cards["LONPOLE"] = solution.part.pole
     # In a zenithal projection LATPOLE has no say and repeats CRVAL2, as wcslib and SPICE write it.
     repeats = "LATPOLE" in values and abs(float(values["LATPOLE"]) - part.crval[1]) < 1e-9
-    if repeats and plane.theta0 == 90:
+    if repeats and part.zenithal:
         cards["LATPOLE"] = solution.part.crval[1]
     return cards
 
@@ -459,11 +487,13 @@ def _wcs_header(values: dict[str, Any]) -> fits.Header:
         raise CorrectionError(_no_celestial(ctypes.values()))
     clean = fits.Header()
     clean["WCSAXES"] = _n_axes(values)
-    modern = any(re.match(r"(PC|CD)\d+_\d+$", key) for key in values)
+    modern = _has_matrix(values, "PC") or _has_matrix(values, "CD")
     for key, value in values.items():
         match = _INDEXED.match(key)
         if match is None or match[1] in ("CTYPE", "CUNIT"):
             continue
+        if match[1] == "CDELT" and not _has_matrix(values, "PC") and _has_matrix(values, "CD"):
+            continue  # has no meaning beside CD, and wcslib says so in a warning
         clean[key] = float(value)
     for axis in (lon[0], lat[0]):
         clean[f"CTYPE{axis}"] = ctypes[axis]

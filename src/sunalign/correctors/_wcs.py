@@ -106,6 +106,7 @@ def corrected_wcs(wcs: WCS, correction: Correction, shape: Sequence[int], tolera
     crota = new.wcs.has_crota() and not (new.wcs.has_pc() or new.wcs.has_cd())
     values = _wcs_values(new, crota)
     cards = keywords(values, part, solution, units=(u.deg, u.deg))
+    new.wcs.lonpole = solution.part.pole
     _set_keywords(new, values | cards, crota)
     residual = solution.residual(SkyPart.from_wcs(new))
     check_residual(residual, tolerance, crota=crota)
@@ -136,7 +137,7 @@ def _map_part(target: GenericMap) -> SkyPart:
 
     A map's ``wcs`` has been through a header of 12 digits, and knows neither LONPOLE nor LATPOLE.
     """
-    read = replace(SkyPart.from_wcs(target.wcs), lonpole=np.nan, latpole=np.nan)
+    read = replace(SkyPart.from_wcs(target.wcs), lonpole=np.nan, latpole=90.0)
     if read.axes != (0, 1):
         return read
     per_unit = np.array([unit.to(u.deg) for unit in target.spatial_units])
@@ -174,13 +175,13 @@ def _map_cards(target: GenericMap, part: SkyPart, solution: Solution) -> tuple[d
     cards = keywords(values, part, solution, units=units, crota_key=_map_crota_key(target))
     corrected = _with_cards(target, cards)
     residual = solution.residual(_map_part(corrected))
-    if residual < 1e-6 or np.array_equal(solution.linear, np.eye(2)):
+    cdelt = [f"CDELT{axis + 1}" in cards for axis in part.axes]
+    if not any(cdelt) or any(new != old for new, old in zip(corrected.scale, target.scale, strict=True)):
         return cards, residual
     # Some sources take their scale from other keywords than CDELT (GONG: the limb). They all read PC.
-    pc = solution.part.rows / np.array([s.to_value(u.deg / u.pix) for s in corrected.scale])[:, None]
+    pc = solution.part.rows / np.array([s.to_value(u.deg / u.pix) for s in target.scale])[:, None]
     forced = cards | {f"PC{i + 1}_{j + 1}": float(pc[i, j]) for i in range(2) for j in range(2)}
-    better = solution.residual(_map_part(_with_cards(target, forced)))
-    return (forced, better) if better < residual else (cards, residual)
+    return forced, solution.residual(_map_part(_with_cards(target, forced)))
 
 
 def _with_cards(target: GenericMap, cards: Mapping[str, float]) -> GenericMap:
@@ -190,6 +191,10 @@ def _with_cards(target: GenericMap, cards: Mapping[str, float]) -> GenericMap:
     """
     new = copy.copy(target)
     new.meta = target.meta.copy()
+    if "PC1_1" in cards and "pc1_1" not in target.meta:
+        # FITS allows one of PC, CD and CROTA; sunpy reads PC.
+        for key in ("crota1", "crota2", "cd1_1", "cd1_2", "cd2_1", "cd2_2"):
+            new.meta.pop(key, None)
     new.meta.update({key.lower(): value for key, value in cards.items()})
     new.plot_settings = dict(target.plot_settings)
     # sunpy keeps `wcs` in the instance under a hash of the meta, which is None where a value cannot be hashed.

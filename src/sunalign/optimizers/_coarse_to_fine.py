@@ -14,9 +14,11 @@ from sunalign.objective import Objective, SearchSpace
 from sunalign.optimizers._fft_search import grid_of
 from sunalign.optimizers._hill_climb import HillClimb
 from sunalign.optimizers._levenberg_marquardt import best_of, climb
-from sunalign.surface import SearchSurface, peak_ratio, peak_significance, peaks_of
+from sunalign.surface import SearchSurface, peak_significance, peaks_of
 
 __all__ = ["CoarseToFine"]
+
+_CLEAR = 3.0  # Standard errors above every other shift: no wider search is needed.
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +81,7 @@ class CoarseToFine(Optimizer):
         judge = coarse if coarse.has_shift_surface else coarse.with_metric(NCC())
         surface = judge.shift_surface(space.start)
         peaks = self._points(judge, space, [(space.start, surface)])
-        if self._is_ambiguous(surface) and any(not name.startswith("shift") for name in space.names):
+        if self._is_ambiguous(judge, surface) and any(not name.startswith("shift") for name in space.names):
             log.debug("The coarse peak is ambiguous; searching a grid of scales and rotations.")
             grid = grid_of(space, self.n_scales, self.n_rotations)
             peaks = self._points(judge, space, [(x, judge.shift_surface(x)) for x in grid])
@@ -92,8 +94,8 @@ class CoarseToFine(Optimizer):
         found.sort(key=lambda item: -item[0])
         return [space.clip(x) for _, x in found[: self.n_peaks]]
 
-    def _is_ambiguous(self, surface: SearchSurface) -> bool:
-        return peak_ratio(surface) > 0.85 or peak_significance(surface) < 4
+    def _is_ambiguous(self, judge: Objective, surface: SearchSurface) -> bool:
+        return peak_significance(surface, judge.problem.n_valid) < _CLEAR
 
     def _hill_climb(
         self, objective: Objective, space: SearchSpace, peaks: list[np.ndarray], rng: np.random.Generator

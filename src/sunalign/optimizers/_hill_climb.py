@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -85,9 +85,8 @@ class HillClimb(Optimizer):
         step, smallest = self._steps(space, "step_"), self._steps(space, "min_step_")
         shrink = np.array([self._factors()[_kind(name)] or np.inf for name in space.names])
         centre = space.clip(np.asarray(start, float))
-        score = objective(centre)
-        best_x, best = centre, score
-        mean_before, tops = centre, [score]
+        best_x, best = centre, objective(centre)
+        mean_before, tops, plateaus = centre, [best], 0
         for iteration in range(1, self.max_iter + 1):
             objective.iteration += 1
             population = self._population(centre, step, space)
@@ -101,25 +100,28 @@ class HillClimb(Optimizer):
             if score > best:
                 best_x, best = centre, score
             tops.append(scores[local])
-            if self._is_plateau(tops):
-                if np.all(step <= smallest):
+            plateaus = plateaus + 1 if self._is_plateau(tops) else 0
+            if plateaus:
+                # Asked before the steps shrink: the smallest lattice is always tried.
+                if plateaus >= self.plateau_iters and np.all(step <= smallest):
                     return _result(best_x, best, iteration, True, "The score no longer rises at the smallest steps.")
                 step = np.maximum(step / shrink, smallest)
         return _result(best_x, best, self.max_iter, False, f"The score still rose after max_iter={self.max_iter} iterations.")
 
     def _population(self, centre: np.ndarray, step: np.ndarray, space: SearchSpace) -> np.ndarray:
         """The centre and its nearest lattice neighbours within the bounds, without repeats."""
-        points = [centre]
-        seen = {tuple(np.round(centre, 9))}
-        for offset in lattice(len(space), self.neighbor_extent):
+        points = {tuple(np.round(centre, 9)): centre}
+        for offset in lattice(*self._reach(centre, step, space)):
             if len(points) > self.n_neighbors:
                 break
             point = space.clip(centre + offset * step)
-            key = tuple(np.round(point, 9))
-            if key not in seen:
-                seen.add(key)
-                points.append(point)
-        return np.array(points)
+            points.setdefault(tuple(np.round(point, 9)), point)
+        return np.array(list(points.values()))
+
+    def _reach(self, centre: np.ndarray, step: np.ndarray, space: SearchSpace) -> tuple[np.ndarray, np.ndarray]:
+        """Lowest and highest offset of every parameter: the first one beyond a bound lands on it, later ones repeat it."""
+        down, up = (np.ceil(np.round((bound - centre) / step * sign, 6)) for bound, sign in ((space.lower, -1), (space.upper, 1)))
+        return -np.minimum(down, self.neighbor_extent).astype(int), np.minimum(up, self.neighbor_extent).astype(int)
 
     def _stride(self, displacement: np.ndarray, step: np.ndarray, score: float) -> np.ndarray:
         # In units of the lattice: arcseconds and scales would not add up to a length.
@@ -132,8 +134,12 @@ class HillClimb(Optimizer):
 
     def _is_plateau(self, tops: list[float]) -> bool:
         recent = np.array(tops[-self.plateau_iters :])
-        if len(recent) < self.plateau_iters or not np.isfinite(recent).all():
-            return len(recent) >= self.plateau_iters
+        if len(recent) < self.plateau_iters:
+            return False
+        finite = np.isfinite(recent)
+        if not finite.all():
+            # Nowhere any overlap is as flat as can be; the first score after that is a rise.
+            return not finite.any()
         return bool(np.ptp(recent) <= self.atol + self.rtol * abs(recent.mean()))
 
     def _steps(self, space: SearchSpace, prefix: str) -> np.ndarray:
@@ -148,24 +154,36 @@ class HillClimb(Optimizer):
         return dict.fromkeys(_KINDS, self.shrink_factor)
 
 
-def lattice(dimensions: int, extent: int) -> Iterator[np.ndarray]:
-    """Integer offsets in order of distance, without the origin, as they are asked for."""
-    for squared in itertools.count(1):
-        if squared > dimensions * extent**2:
-            return
-        yield from (np.array(v) for v in _with_norm(dimensions, squared, extent))
+def lattice(lowest: Sequence[int] | np.ndarray, highest: Sequence[int] | np.ndarray) -> Iterator[np.ndarray]:
+    """Integer offsets between limits, nearest first and without the origin, as they are asked for.
+
+    Equally distant ones come in a fixed order: those that move one parameter far before those that move several, and
+    backwards before forwards.
+
+    Parameters
+    ----------
+    lowest, highest : sequence of `int`
+        Limits of every parameter, of which zero is one or lies between.
+    """
+    limits = list(zip((int(n) for n in lowest), (int(n) for n in highest), strict=True))
+    farthest = sum(max(-low, high) ** 2 for low, high in limits)
+    for squared in range(1, farthest + 1):
+        yield from (np.array(offset) for offset in _with_norm(limits, squared))
 
 
-def _with_norm(dimensions: int, squared: int, extent: int) -> Iterator[tuple[int, ...]]:
-    """Integer vectors of one squared length."""
-    if dimensions == 0:
+def _with_norm(limits: list[tuple[int, int]], squared: int) -> Iterator[tuple[int, ...]]:
+    """Integer vectors within limits of one squared length."""
+    if not limits:
         if squared == 0:
             yield ()
         return
-    most = min(extent, int(np.sqrt(squared)))
-    for first in sorted(range(-most, most + 1), key=abs, reverse=True):
-        for rest in _with_norm(dimensions - 1, squared - first**2, extent):
-            yield (first, *rest)
+    (low, high), rest = limits[0], limits[1:]
+    if squared > max(-low, high) ** 2 + sum(max(-a, b) ** 2 for a, b in rest):
+        return
+    most = math.isqrt(squared)
+    for first in sorted(range(max(low, -most), min(high, most) + 1), key=lambda k: (-abs(k), k)):
+        for others in _with_norm(rest, squared - first**2):
+            yield (first, *others)
 
 
 def _kind(name: str) -> str:

@@ -107,7 +107,9 @@ def small_header(
         "pc1_2": -sin * sy / sx,
         "pc2_1": sin * sx / sy,
         "pc2_2": cos,
+        # Both, for astropy warns where it has to work out one from the other.
         "date-obs": "2024-05-01T00:00:00.000",
+        "mjd-obs": 60431.0,
         "dsun_obs": 1.496e11,
         "hgln_obs": 0.0,
         "hglt_obs": 0.0,

@@ -1,0 +1,425 @@
+"""The command line: ``sunalign align``, ``raster``, ``apply``, ``undo``, ``plugins`` and ``demo``."""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import os
+import sys
+import traceback
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import astropy.units as u
+
+import sunalign
+
+if TYPE_CHECKING:
+    from sunalign.result import AlignmentResult
+
+__all__ = ["main"]
+
+#: Exit codes. 2 is argparse's own.
+GOOD, ERROR, USAGE, DOUBTFUL = 0, 1, 2, 3
+
+_EPILOG = "Exit codes: 0 good, 1 error, 2 wrong usage, 3 aligned but doubtful (the output is written all the same)."
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command.
+
+    Parameters
+    ----------
+    arguments : sequence of `str`, optional
+        Of the command line by default.
+
+    Returns
+    -------
+    `int`
+        Exit code: 0 good, 1 error, 3 aligned but doubtful. A wrong command line exits with 2.
+    """
+    parser = make_parser()
+    options = parser.parse_args(arguments)
+    debug: bool = options.debug
+    try:
+        with _tidy(debug):
+            return int(options.run(options))
+    except UsageError as error:
+        options.parser.error(str(error))
+    except KeyboardInterrupt:
+        print("sunalign: interrupted", file=sys.stderr)
+        return 130
+    except Exception as error:  # noqa: BLE001  (the user gets the message, and the rest with --debug)
+        if debug:
+            traceback.print_exc()
+        else:
+            print(f"sunalign: error: {_words(error)}", file=sys.stderr)
+        return ERROR
+
+
+class UsageError(Exception):
+    """The command line makes no sense."""
+
+
+@contextmanager
+def _tidy(debug: bool) -> Iterator[None]:
+    """Show our own warnings as one line each; those of the libraries about odd headers only with --debug."""
+    from sunpy import log
+
+    from sunalign.exceptions import SunalignUserWarning
+
+    level = log.level
+    log.setLevel("DEBUG" if debug else "WARNING")
+    try:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            try:
+                yield
+            finally:
+                for warning in caught:
+                    if debug or issubclass(warning.category, SunalignUserWarning):
+                        print(f"sunalign: warning: {warning.message}", file=sys.stderr)
+    finally:
+        log.setLevel(level)
+
+
+def _words(error: Exception) -> str:
+    from sunalign.exceptions import PluginError
+
+    text = str(error.args[0] if isinstance(error, KeyError) and error.args else error).replace(
+        "overwrite=True", "--overwrite"
+    )
+    # Errors meant for the user are whole sentences; of the others the kind says more than the message.
+    ours = isinstance(error, (ValueError, TypeError, OSError, PluginError)) and bool(text)
+    return text if ours else f"{type(error).__name__}: {text}. Run it again with --debug to see where."
+
+
+# The command line.
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Parser of all commands."""
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--debug", action="store_true", help="show tracebacks, warnings and log messages")
+    parser = argparse.ArgumentParser(
+        prog="sunalign", description="Correct the pointing of solar images and slit rasters.", epilog=_EPILOG
+    )
+    parser.add_argument("--version", action="version", version=f"sunalign {sunalign.__version__}")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+    def command(name: str, run: Callable[[argparse.Namespace], int], help_: str) -> argparse.ArgumentParser:
+        made = commands.add_parser(
+            name, parents=[common], help=help_, description=f"{help_[0].upper()}{help_[1:]}.", epilog=_EPILOG
+        )
+        made.set_defaults(run=run, parser=made)
+        return made
+
+    _add_align(command("align", _align, "align an image or raster with a reference whose pointing is trusted"))
+    _add_raster(command("raster", _raster, "align a raster with the images that a directory holds for its time"))
+    _add_apply(command("apply", _apply, "write a correction that was found before into other files"))
+    _add_undo(command("undo", _undo, "take back the last correction written into a file"))
+    command("plugins", _plugins, "list the installed plugins and the packages that bring them")
+    _add_demo(command("demo", _demo, "simulate a raster with a known pointing error, and align it"))
+    return parser
+
+
+def _add_align(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("target", type=Path, metavar="TARGET", help="FITS file to be corrected; it is never changed")
+    parser.add_argument("reference", type=Path, nargs="+", metavar="REFERENCE", help="FITS files whose pointing is trusted")
+    parser.add_argument("--reference-builder", metavar="NAME", help="how the reference is made of them")
+    _add_search(parser)
+
+
+def _add_raster(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("target", type=Path, metavar="TARGET", help="FITS file of the raster; it is never changed")
+    parser.add_argument("directory", type=Path, metavar="DIRECTORY", help="where to look for images, also further down")
+    parser.add_argument("--detector", metavar="NAME", help="only images of this detector, such as FSI")
+    parser.add_argument("--max-gap", type=_duration, metavar="TIME", help="longest time without an image, such as 20min")
+    parser.add_argument(
+        "--reference-builder", metavar="NAME", default="synthetic-raster", help="how the reference is made of them"
+    )
+    _add_search(parser)
+
+
+def _add_search(parser: argparse.ArgumentParser) -> None:
+    search = parser.add_argument_group("search")
+    search.add_argument("--fit", default="shift", metavar="LIST", type=_names,
+                        help="what is free, such as shift,scale,rotation or shift_x (default: shift)")  # fmt: skip
+    search.add_argument("--max-shift", type=_angle, metavar="ANGLE", help="largest shift, such as 60arcsec (default: 120arcsec)")
+    search.add_argument("--bounds", type=_bounds, nargs="+", action="extend", default=[], metavar="NAME=LOW,HIGH",
+                        help="such as scale_x=0.9,1.1 or rotation=-1deg,1deg")  # fmt: skip
+    search.add_argument("--optimizer", metavar="NAME")
+    search.add_argument("--metric", metavar="NAME")
+    search.add_argument("--scaling", metavar="NAME", help="of the intensities: sqrt, log or linear")
+    search.add_argument("--set", type=_setting, nargs="+", action="extend", default=[], metavar="KEY=VALUE", dest="settings",
+                        help="options of the plugins, such as n_neighbors=60")  # fmt: skip
+    search.add_argument("--n-jobs", type=int, metavar="N", help="worker processes; -1 for one a core")
+    search.add_argument("--rng", type=int, metavar="SEED", help="for optimizers that draw")
+    search.add_argument("-q", "--no-progress", action="store_true", help="no progress bar")
+    output = parser.add_argument_group("output")
+    output.add_argument("-o", "--output", type=Path, metavar="OUT", help="copy of TARGET with corrected coordinates")
+    output.add_argument("--plot", type=Path, metavar="FILE", help="figure of before and after")
+    output.add_argument("--json", type=Path, metavar="FILE", help="the correction, as 'sunalign apply' reads it")
+    output.add_argument("--report", type=Path, metavar="FILE", help="HTML page, with JSON beside it")
+    output.add_argument("--overwrite", action="store_true", help="replace files that exist")
+
+
+def _add_apply(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("correction", type=Path, metavar="CORRECTION.json", help="as 'align --json' writes it")
+    _add_files(parser, "_aligned")
+
+
+def _add_undo(parser: argparse.ArgumentParser) -> None:
+    _add_files(parser, "_undone")
+
+
+def _add_files(parser: argparse.ArgumentParser, suffix: str) -> None:
+    parser.add_argument("files", type=Path, nargs="+", metavar="FILE")
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument("-o", "--output", type=Path, metavar="OUT", help="file to write, for a single FILE")
+    where.add_argument("--suffix", default=suffix, help="added to the name of every FILE (default: %(default)s)")
+    where.add_argument("--in-place", action="store_true", help="replace every FILE")
+    parser.add_argument("--overwrite", action="store_true", help="replace files that exist")
+
+
+def _add_demo(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--out", type=Path, default=Path("sunalign-demo"), metavar="DIR", help="default: %(default)s")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the Sun, the noise and the error")
+    parser.add_argument("--overwrite", action="store_true", help="replace the files of an earlier demo")
+
+
+# Values on the command line.
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(word.strip() for word in text.split(",") if word.strip())
+
+
+def _angle(text: str) -> u.Quantity:
+    return _quantity(text, u.arcsec, "60arcsec")
+
+
+def _duration(text: str) -> u.Quantity:
+    return _quantity(text, u.s, "20min")
+
+
+def _quantity(text: str, unit: u.UnitBase, example: str) -> u.Quantity:
+    try:
+        value = u.Quantity(text)
+    except (TypeError, ValueError):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number with a unit, such as {example}") from None
+    if value.unit == u.dimensionless_unscaled:
+        raise argparse.ArgumentTypeError(f"{text!r} has no unit; write it like {text}{example.lstrip('0123456789')}")
+    if not value.unit.is_equivalent(unit):
+        raise argparse.ArgumentTypeError(f"{text!r} has the wrong unit; write it like {example}")
+    return value
+
+
+def _value(text: str) -> Any:
+    """Python literal, else Quantity, else the text itself."""
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError, TypeError):
+        pass
+    try:
+        return u.Quantity(text)
+    except (TypeError, ValueError):
+        return text
+
+
+def _setting(text: str) -> tuple[str, Any]:
+    key, equals, value = text.partition("=")
+    if not equals or not key.strip().replace("-", "_").isidentifier():
+        raise argparse.ArgumentTypeError(f"{text!r} is not KEY=VALUE; give files before this option")
+    return key.strip().replace("-", "_"), _value(value.strip())
+
+
+def _bounds(text: str) -> tuple[str, tuple[Any, ...]]:
+    name, equals, pair = text.partition("=")
+    values = tuple(_value(value.strip()) for value in pair.split(","))
+    if not equals or len(values) != 2 or any(isinstance(value, str) for value in values):
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=LOW,HIGH, such as rotation=-1deg,1deg")
+    name = name.strip()
+    angle = name.startswith("shift") or name == "rotation"
+    if angle and not all(isinstance(value, u.Quantity) for value in values):
+        raise argparse.ArgumentTypeError(f"{text!r}: {name} is an angle, and has a unit, such as {name}=-1deg,1deg")
+    return name, values
+
+
+# The commands.
+
+
+def _align(options: argparse.Namespace) -> int:
+    return _run(options, options.reference if len(options.reference) > 1 else options.reference[0])
+
+
+def _raster(options: argparse.Namespace) -> int:
+    from sunalign.catalog import find_images
+    from sunalign.images import to_image
+
+    _check_outputs(options)
+    start, end = _span(to_image(options.target))
+    found = find_images(options.directory, start, end, detector=options.detector, max_gap=options.max_gap)
+    print(f"{len(found)} images between {start.isot} and {end.isot}")
+    return _run(options, found)
+
+
+def _span(image: Any) -> tuple[Any, Any]:
+    """First and last time of a raster."""
+    from astropy.time import Time
+
+    from sunalign.exceptions import ImageError
+
+    times = getattr(image, "times", None)
+    if times is not None:
+        return times.min(), times.max()
+    ends = [image.meta.get(key) or image.meta.get(key.lower()) for key in ("DATE-BEG", "DATE-END")]
+    if not all(ends):
+        raise ImageError(f"{image.name} does not say when the raster began and ended (DATE-BEG and DATE-END).")
+    return Time(ends[0]), Time(ends[1])
+
+
+def _run(options: argparse.Namespace, reference: Any) -> int:
+    _check_outputs(options)
+    result = sunalign.align(options.target, reference, on_doubt="ignore", **_keywords(options))
+    print(result.summary())
+    _write(options, result)
+    return GOOD if result.success else DOUBTFUL
+
+
+def _keywords(options: argparse.Namespace) -> dict[str, Any]:
+    """Arguments of `sunalign.align`; what was not given is left to its defaults."""
+    named = {
+        "fit": options.fit,
+        "max_shift": options.max_shift,
+        "bounds": dict(options.bounds) or None,
+        "optimizer": options.optimizer,
+        "metric": options.metric,
+        "reference_builder": options.reference_builder,
+        "scaling": options.scaling,
+        "n_jobs": options.n_jobs,
+        "rng": options.rng,
+        "progress": not options.no_progress and sys.stderr.isatty(),
+    }
+    loose: Mapping[str, Any] = dict(options.settings)
+    twice = sorted({*named, "on_doubt"} & {*loose})
+    if twice:
+        raise UsageError(f"{', '.join(twice)} cannot be given by --set; there is an option --{twice[0].replace('_', '-')}.")
+    return {key: value for key, value in named.items() if value is not None} | dict(loose)
+
+
+def _check_outputs(options: argparse.Namespace) -> None:
+    """Refuse before an hour of computation what would be refused after it."""
+    from matplotlib.backend_bases import FigureCanvasBase
+
+    from sunalign.report import json_path
+
+    paths = {"-o": options.output, "--plot": options.plot, "--json": options.json, "--report": options.report}
+    given = {option: path for option, path in paths.items() if path is not None}
+    if options.report is not None:
+        if options.report.suffix.lower() not in (".html", ".htm"):
+            raise UsageError(f"--report is a page such as report.html; got {options.report}.")
+        given["the JSON of --report"] = json_path(options.report)
+    seen: dict[str, str] = {os.path.realpath(options.target): "TARGET"} if not options.overwrite else {}
+    for option, path in given.items():
+        _check_output(path, options.overwrite)
+        if (other := seen.setdefault(os.path.realpath(path), option)) != option:
+            raise UsageError(f"{option} and {other} are the same file {path}.")
+    if options.plot is not None:
+        kinds = FigureCanvasBase.get_supported_filetypes()
+        if options.plot.suffix[1:].lower() not in kinds:
+            raise UsageError(f"--plot is a figure such as before_after.png ({', '.join(sorted(kinds))}); got {options.plot}.")
+
+
+def _check_output(path: Path, overwrite: bool) -> None:
+    from sunalign.io import _check_output as check
+
+    check(Path(os.path.realpath(path)), overwrite)
+
+
+def _write(options: argparse.Namespace, result: AlignmentResult) -> None:
+    from sunalign.io import apply_to_file, atomic_write, save_correction
+    from sunalign.visualization._axes import off_screen
+
+    overwrite: bool = options.overwrite
+    if options.output is not None:
+        apply_to_file(
+            options.target, result.correction, options.output, overwrite=overwrite, provenance=result.provenance()
+        )
+        print(f"Wrote {options.output}")
+    if options.json is not None:
+        save_correction(options.json, result.correction, result.to_dict(), overwrite=overwrite)
+        print(f"Wrote {options.json}")
+    if options.plot is not None:
+        with off_screen(), atomic_write(options.plot, overwrite) as temporary:
+            result.plot().savefig(temporary, dpi=150)
+        print(f"Wrote {options.plot}")
+    if options.report is not None:
+        result.report(options.report, overwrite=overwrite)
+        print(f"Wrote {options.report}")
+
+
+def _apply(options: argparse.Namespace) -> int:
+    from sunalign.io import apply_to_file, load_correction
+
+    correction = load_correction(options.correction)
+
+    def write(path: Path, output: Path, overwrite: bool) -> None:
+        apply_to_file(path, correction, output, overwrite=overwrite, provenance=f"sunalign from {options.correction.name}")
+
+    return _each(options, write)
+
+
+def _undo(options: argparse.Namespace) -> int:
+    from sunalign.io import undo_file
+
+    def write(path: Path, output: Path, overwrite: bool) -> None:
+        undo_file(path, output, overwrite=overwrite)
+
+    return _each(options, write)
+
+
+def _each(options: argparse.Namespace, write: Callable[[Path, Path, bool], Any]) -> int:
+    """Do it to every file; one that fails is named and does not keep the others from it."""
+    if options.output is not None and len(options.files) > 1:
+        raise UsageError("-o names one file; use --suffix for several.")
+    if options.suffix == "":
+        raise UsageError("--suffix is not empty; use --in-place to replace the files.")
+    failed = False
+    for path in options.files:
+        output = path if options.in_place else options.output or _with_suffix(path, options.suffix)
+        try:
+            write(path, output, options.overwrite or options.in_place)
+        except (ValueError, OSError) as error:
+            if options.debug:
+                raise
+            failed = True
+            print(f"sunalign: error: {_words(error)}", file=sys.stderr)
+        else:
+            print(f"Wrote {output}")
+    return ERROR if failed else GOOD
+
+
+def _with_suffix(path: Path, suffix: str) -> Path:
+    ending = "".join(path.suffixes[-2:]) if path.suffix == ".gz" else path.suffix
+    return path.with_name(f"{path.name.removesuffix(ending)}{suffix}{ending}")
+
+
+def _plugins(options: argparse.Namespace) -> int:
+    from sunalign.registry import installed
+
+    rows = [(p["kind"], p["name"], f"{p['distribution']} {p['version']}".strip(), p["target"]) for p in installed()]
+    widths = [max(len(row[k]) for row in rows) for k in range(3)] if rows else []
+    for row in rows:
+        print("  ".join([*(text.ljust(width) for text, width in zip(row, widths, strict=False)), row[3]]))
+    return GOOD
+
+
+def _demo(options: argparse.Namespace) -> int:
+    from sunalign.demo import run_demo
+
+    result = run_demo(options.out, seed=options.seed, overwrite=options.overwrite)
+    return GOOD if result.success else DOUBTFUL

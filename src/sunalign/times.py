@@ -1,0 +1,344 @@
+"""When every raster step was taken.
+
+A slit raster has one time for every column. In FITS it is a time axis that depends on the pixel axis x (``PC3_1`` in
+the maps of SPICE, ``PC4_1`` in its cubes; FITS paper IV, Rots et al. 2015, A&A 574, A36), in an `~ndcube.NDCube` a
+world axis or an extra coordinate. An image has one time for all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import astropy.units as u
+import numpy as np
+from astropy.time import Time
+from astropy.wcs.wcsapi import BaseLowLevelWCS
+from ndcube.ndcube import NDCubeBase
+from sunpy.time import parse_time
+
+from sunalign.exceptions import ImageError, warn_user
+
+if TYPE_CHECKING:
+    from sunalign.images import Image
+
+__all__ = ["StepTimes", "refuse_sit_and_stare", "step_times"]
+
+#: Names of a time axis, and of the time scales that may stand in its place (FITS paper IV, table 2).
+_TIME_AXES = {"TIME", "UTC", "UT", "GMT", "UT1", "TAI", "IAT", "TT", "TDT", "ET", "TDB", "TCB", "TCG", "GPS"}
+_SCALES = {"GMT": "utc", "UT": "utc", "IAT": "tai", "TDT": "tt", "ET": "tt"}
+
+#: Keys that date an image, and what they say about its exposure.
+_DATES = {
+    "DATE-AVG": "the middle of the exposure",
+    "DATE-OBS": "usually the beginning of the exposure",
+    "DATE_OBS": "usually the beginning of the exposure",
+    "DATE-BEG": "the beginning of the exposure",
+    "DATE-END": "the end of the exposure",
+}
+
+#: Seconds by which a time axis may run over its header's own DATE-BEG and DATE-END, besides one step.
+_SLACK = 5.0
+
+
+@dataclass(frozen=True, eq=False)
+class StepTimes:
+    """Mid times of the columns of an image.
+
+    Parameters
+    ----------
+    epoch : `~astropy.time.Time`
+        From which seconds are counted.
+    seconds : `numpy.ndarray`, shape (nx,) or (1,)
+        Time of every column; one value stands for all.
+    origin : `str`
+        Where in the header this comes from, in words.
+    """
+
+    epoch: Time
+    seconds: np.ndarray
+    origin: str
+
+    def __call__(self, columns: np.ndarray | float) -> np.ndarray:
+        """Seconds after ``epoch`` at columns, 0-based, between and beyond which times run on linearly."""
+        return interpolate_columns(self.seconds, np.asarray(columns, float))
+
+    def at(self, columns: np.ndarray | float) -> Time:
+        """Times at columns."""
+        return self.epoch + self(columns) * u.s
+
+    @property
+    def is_instant(self) -> bool:
+        """Whether all columns have one time."""
+        return self.span == 0
+
+    @cached_property
+    def span(self) -> float:
+        """Seconds from the first to the last column in time."""
+        return float(np.ptp(self.seconds))
+
+    @cached_property
+    def step(self) -> float:
+        """Seconds from one column to the next, of either sign."""
+        return float(np.median(np.diff(self.seconds))) if len(self.seconds) > 1 else 0.0
+
+
+def interpolate_columns(table: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    """Values at columns of a table with one value a column along its last axis; linear between and beyond them."""
+    if table.shape[-1] == 1:
+        return np.broadcast_to(table, (*table.shape[:-1], *columns.shape)) if columns.ndim else table[..., 0]
+    first = np.clip(np.floor(columns).astype(np.intp), 0, table.shape[-1] - 2)
+    part = columns - first
+    return table[..., first] * (1 - part) + table[..., first + 1] * part
+
+
+def step_times(image: Image) -> StepTimes | None:
+    """Times of the columns of an image; `None` where nothing dates it.
+
+    Parameters
+    ----------
+    image : `~sunalign.images.Image`
+        Cropped and binned ones are told their own columns' times.
+
+    Raises
+    ------
+    ~sunalign.exceptions.ImageError
+        A sit-and-stare sequence, whose columns are one place at many times; or a time axis that runs along the slit.
+    """
+    x0, bx = image.grid.to_base[:2]
+    columns = x0 + bx * np.arange(image.grid.shape[1], dtype=float)
+    if isinstance(image.source, NDCubeBase):
+        found = _cube_times(image.source, columns)
+        if found is not None:
+            return found
+    header = _header(image)
+    refuse_sit_and_stare(header, image.name)
+    return _axis_times(header, columns, image) or _one_time(image, header)
+
+
+def refuse_sit_and_stare(header: Mapping[str, Any], name: str) -> None:
+    """Raise an `~sunalign.exceptions.ImageError` for an image of one slit position, exposed again and again."""
+    celestial = [i for i in range(1, 5) if str(_get(header, f"CTYPE{i}", "")).upper().startswith(("HPLN", "SOLARX"))]
+    still = any(_get(header, f"CDELT{i}", 1.0) == 0 for i in celestial)
+    if still or str(_get(header, "STUDYTYP", "")).lower().startswith("sit"):
+        raise ImageError(
+            f"{name} is a sit-and-stare observation{' (CDELT1 = 0)' if still else ''}: its columns are one slit "
+            f"position at many times, so there is no image to align; align a raster of the same pointing instead."
+        )
+
+
+def _header(image: Image) -> Mapping[str, Any]:
+    source = image.source
+    if isinstance(source, tuple) and isinstance(source[1], BaseLowLevelWCS) and hasattr(source[1], "to_header"):
+        return source[1].to_header(relax=True)
+    return image.meta
+
+
+def _get(header: Mapping[str, Any], key: str, default: Any = None) -> Any:
+    """Value of a card in a FITS header, a sunpy MetaDict or a dictionary of either case."""
+    value = header.get(key)
+    if value is None:
+        value = header.get(key.lower())
+    return default if value is None else value
+
+
+# A time axis in the header
+
+
+def _axis_times(header: Mapping[str, Any], columns: np.ndarray, image: Image) -> StepTimes | None:
+    n_axes = max(int(_get(header, key, 0)) for key in ("WCSAXES", "NAXIS")) or 4
+    names = {i: str(_get(header, f"CTYPE{i}", "")).upper() for i in range(1, n_axes + 1)}
+    time = [i for i, name in names.items() if name.split("-")[0].rstrip("()") in _TIME_AXES]
+    lon = [i for i, name in names.items() if name[2:5] == "LN-"]
+    lat = [i for i, name in names.items() if name[2:5] == "LT-"]
+    if len(time) != 1 or len(lon) != 1 or len(lat) != 1:
+        return None
+    axis, x, y = time[0], lon[0], lat[0]
+    epoch = _epoch(header, names[axis])
+    if epoch is None:
+        return None
+    unit = u.Unit(str(_get(header, f"CUNIT{axis}", "s")).strip() or "s").to(u.s)
+    by_x, by_y, own = (unit * _slope(header, axis, pixel) for pixel in (x, y, axis))
+    if abs(by_y) * image.grid.shape[0] > max(1.0, abs(by_x)):
+        raise ImageError(
+            f"The time of {image.name} runs along the slit (PC{axis}_{y} = {_slope(header, axis, y):g} s a pixel); "
+            f"only rasters with one time for every column can be aligned."
+        )
+    seconds = (
+        unit * float(_get(header, f"CRVAL{axis}", 0.0))
+        + by_x * (columns + 1 - float(_get(header, f"CRPIX{x}", 0.0)))
+        # The data have one pixel along the time axis itself.
+        + own * (1 - float(_get(header, f"CRPIX{axis}", 0.0)))
+    )
+    origin = f"the header's time axis CTYPE{axis}={names[axis]!r}, {by_x:.6g} s a column"
+    _check_span(header, epoch, seconds, abs(by_x * image.grid.to_base[1]), image)
+    return StepTimes(epoch, seconds if by_x else seconds[:1], origin)
+
+
+def _slope(header: Mapping[str, Any], axis: int, pixel: int) -> float:
+    """Derivative of world axis by pixel axis, in units of the world axis."""
+    matrix = _get(header, f"CD{axis}_{pixel}")
+    if matrix is not None:
+        return float(matrix)
+    element = _get(header, f"PC{axis}_{pixel}", float(axis == pixel))
+    return float(_get(header, f"CDELT{axis}", 1.0)) * float(element)
+
+
+def _epoch(header: Mapping[str, Any], ctype: str) -> Time | None:
+    """Zero of a time axis: DATEREF, MJDREF, or else the beginning of the observation."""
+    date = _get(header, "DATEREF")
+    if date:
+        return _date(header, date, ctype)
+    mjd = float(_get(header, "MJDREFI", 0.0)) + float(_get(header, "MJDREFF", 0.0)) or float(_get(header, "MJDREF", 0.0))
+    if mjd:
+        return Time(
+            float(_get(header, "MJDREFI", mjd)),
+            float(_get(header, "MJDREFF", 0.0)),
+            format="mjd",
+            scale=_scale(header, ctype),
+        )
+    date = _get(header, "DATE-BEG") or _get(header, "DATE-OBS")
+    return _date(header, date, ctype) if date else None
+
+
+def _scale(header: Mapping[str, Any], ctype: str = "") -> str:
+    word = ctype.split("-")[0].rstrip("()")
+    name = word if word in _TIME_AXES - {"TIME"} else str(_get(header, "TIMESYS", "UTC")).upper()
+    scale = _SCALES.get(name, name.lower())
+    return scale if scale in Time.SCALES else "utc"
+
+
+def _date(header: Mapping[str, Any], value: Any, ctype: str = "") -> Time:
+    return parse_time(value, scale=_scale(header, ctype)) if isinstance(value, str) else Time(value)
+
+
+def _check_span(header: Mapping[str, Any], epoch: Time, seconds: np.ndarray, step: float, image: Image) -> None:
+    """Warn where a time axis says something else than DATE-BEG and DATE-END of the same header."""
+    begin, end = _get(header, "DATE-BEG"), _get(header, "DATE-END")
+    if not begin or not end or not step:
+        return
+    allowed = step + _SLACK
+    early = float((_date(header, begin) - epoch).to_value(u.s)) - (seconds.min() - step / 2)
+    late = seconds.max() + step / 2 - float((_date(header, end) - epoch).to_value(u.s))
+    wrong = max(early, late)
+    if not _is_cropped(image):
+        # A part of a raster takes less time than the whole; the whole does not.
+        wrong = max(abs(early), abs(late))
+    if wrong > allowed:
+        first, last = (epoch + t * u.s for t in (seconds.min() - step / 2, seconds.max() + step / 2))
+        warn_user(
+            f"{image.name} has a header whose time axis is wrong by its own DATE-END: it runs from "
+            f"{first.utc.isot[:19]} to {last.utc.isot[:19]}, but DATE-BEG is {begin} and DATE-END is {end}. "
+            f"The time axis is used; mend PC, CRPIX or CRVAL of the time axis if it is the one that errs.",
+            stacklevel=4,
+        )
+
+
+def _is_cropped(image: Image) -> bool:
+    changed = getattr(image.meta, "modified_items", {})
+    x0, bx = image.grid.to_base[:2]
+    whole = _get(image.meta, "NAXIS1", image.grid.shape[1])
+    return "naxis1" in changed or x0 != 0 or bx != 1 or whole != image.grid.shape[1]
+
+
+# One date
+
+
+def _one_time(image: Image, header: Mapping[str, Any]) -> StepTimes | None:
+    date = image.date
+    if date is None:
+        return None
+    for key, meaning in _DATES.items():
+        value = _get(header, key)
+        if isinstance(value, str) and value:
+            try:
+                same = abs(float((_date(header, value) - date).to_value(u.s))) < 1e-3
+            except ValueError:
+                continue
+            if same:
+                return StepTimes(date, np.zeros(1), f"{key}, {meaning}")
+    return StepTimes(date, np.zeros(1), "the date its coordinates refer to")
+
+
+# Cubes
+
+
+def _cube_times(cube: Any, columns: np.ndarray) -> StepTimes | None:
+    """Times from a world axis, extra coordinates or the metadata of a cube, in this order."""
+    from sunalign.images import _cube_axes
+
+    _, (_, x_axis) = _cube_axes(cube)
+    n = cube.data.shape[x_axis]
+    for find in (_world_times, _extra_times, _listed_times):
+        times = find(cube, x_axis, n)
+        if times is not None:
+            epoch = times[0]
+            seconds = np.atleast_1d((times - epoch).to_value(u.s))
+            if len(seconds) > 1 and np.ptp(seconds) == 0:
+                seconds = seconds[:1]
+            origin = {"_world_times": "the time axis", "_extra_times": "the extra coordinate time"}.get(
+                find.__name__, "the dates in the metadata"
+            )
+            return StepTimes(epoch, interpolate_columns(seconds, columns), f"{origin} of the cube")
+    return None
+
+
+def _world_times(cube: Any, x_axis: int, n: int) -> Time | None:
+    wcs = cube.wcs.low_level_wcs
+    worlds = [i for i, name in enumerate(wcs.world_axis_physical_types) if name == "time"]
+    x_pixel = wcs.pixel_n_dim - 1 - x_axis
+    if len(worlds) != 1:
+        return None
+    depends = wcs.axis_correlation_matrix[worlds[0]]
+    if not depends[x_pixel]:
+        _refuse_own_axis(cube, wcs, depends)
+        return None
+    pixels: list[Any] = [np.full(n, (size - 1) / 2) for size in reversed(cube.data.shape)]
+    pixels[x_pixel] = np.arange(n, dtype=float)
+    return _as_time(wcs, wcs.pixel_to_world_values(*pixels)[worlds[0]], worlds[0])
+
+
+def _refuse_own_axis(cube: Any, wcs: BaseLowLevelWCS, depends: np.ndarray) -> None:
+    """A cube with time along an axis of its own, longer than one, and a single slit position is sit-and-stare."""
+    lengths = [size for size, on in zip(reversed(cube.data.shape), depends, strict=True) if on]
+    if max(lengths, default=1) > 1:
+        refuse_sit_and_stare({"STUDYTYP": "sit-and-stare"}, "The cube")
+
+
+def _as_time(wcs: BaseLowLevelWCS, values: np.ndarray, world: int) -> Time | None:
+    """Values of a world axis as Time, made as the WCS says that its high-level objects are."""
+    key, position = wcs.world_axis_object_components[world][:2]
+    entry = wcs.world_axis_object_classes[key]
+    cls, arguments, keywords = entry[:3]
+    make = entry[3] if len(entry) > 3 else cls
+    if isinstance(position, str):
+        made = make(*arguments, **{**keywords, position: values})
+    else:
+        made = make(values, *arguments, **keywords)
+    return made if isinstance(made, Time) else None
+
+
+def _extra_times(cube: Any, x_axis: int, n: int) -> Time | None:
+    extra = getattr(cube, "extra_coords", None)
+    if extra is None or extra.is_empty:
+        return None
+    x_pixel = cube.data.ndim - 1 - x_axis
+    for name in extra.keys():  # noqa: SIM118  (not a mapping)
+        values = cube.axis_world_coords(name, wcs=extra)
+        for value in values if isinstance(values, tuple) else (values,):
+            if isinstance(value, Time) and value.shape == (n,) and x_pixel in extra.mapping:
+                return value
+    return None
+
+
+def _listed_times(cube: Any, x_axis: int, n: int) -> Time | None:
+    """One DATE-OBS for every column and the exposure times, as eispac gives them."""
+    meta = cube.meta if isinstance(cube.meta, Mapping) else {}
+    dates = meta.get("date_obs")
+    if dates is None or isinstance(dates, str) or np.shape(dates) != (n,):
+        return None
+    times = Time([str(date) for date in np.asarray(dates)])
+    exposure = meta.get("duration")
+    return times + np.asarray(exposure, float) / 2 * u.s if np.shape(exposure) == (n,) else times
