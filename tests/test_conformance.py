@@ -49,7 +49,7 @@ def expected(plugin):
     return EXPECTED_FAILURES.get(type(plugin).__name__, {})
 
 
-@parametrize_with_checks([plugin for plugin in PLUGINS if not expected(plugin)])
+@parametrize_with_checks(PLUGINS, expected_failures=expected)
 def test_conforms(plugin, check):
     check(plugin)
 

@@ -123,14 +123,13 @@ class NormalEquations(NamedTuple):
     """Score and its second-order model in p parameters at one point.
 
     ``hessian`` is the Gauss-Newton approximation of minus the second derivative of the metric's quadratic form,
-    ``gradient`` the right-hand side, so that ``solve(hessian, gradient)`` is the step uphill. ``contributions`` has
-    shape (p, ny, nx): every pixel's share of ``gradient``, from which the errors are estimated.
+    ``gradient`` the right-hand side, so that ``solve(hessian, gradient)`` is the step uphill. ``n_pixels`` is the number
+    of pixels that were compared.
     """
 
     score: float
     gradient: np.ndarray
     hessian: np.ndarray
-    contributions: np.ndarray
     n_pixels: int
 
 

@@ -18,6 +18,9 @@ import astropy.units as u
 import sunalign
 
 if TYPE_CHECKING:
+    from astropy.time import Time
+
+    from sunalign.images import Image
     from sunalign.result import AlignmentResult
 
 __all__ = ["main"]
@@ -267,19 +270,14 @@ def _raster(options: argparse.Namespace) -> int:
     return _run(options, found)
 
 
-def _span(image: Any) -> tuple[Any, Any]:
+def _span(image: Image) -> tuple[Time, Time]:
     """First and last time of a raster."""
-    from astropy.time import Time
-
     from sunalign.exceptions import ImageError
 
-    times = getattr(image, "times", None)
-    if times is not None:
-        return times.min(), times.max()
-    ends = [image.meta.get(key) or image.meta.get(key.lower()) for key in ("DATE-BEG", "DATE-END")]
-    if not all(ends):
-        raise ImageError(f"{image.name} does not say when the raster began and ended (DATE-BEG and DATE-END).")
-    return Time(ends[0]), Time(ends[1])
+    times = image.times
+    if times is None:
+        raise ImageError(f"{image.name} does not say when it was taken; its header has neither a time axis nor a date.")
+    return times.epoch + times.seconds.min() * u.s, times.epoch + times.seconds.max() * u.s
 
 
 def _run(options: argparse.Namespace, reference: Any) -> int:

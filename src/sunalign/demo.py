@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import astropy.units as u
 import numpy as np
 
-from sunalign.correction import PARAMETERS, UNITS
+from sunalign.correction import PARAMETERS, UNITS, with_error
 from sunalign.exceptions import AlignmentError
 
 if TYPE_CHECKING:
@@ -102,10 +102,11 @@ def drawn_error(seed: int) -> PointingError:
 
 def comparison(result: AlignmentResult, error: PointingError) -> str:
     """Table of what was injected and what was found."""
-    lines = [f"  {'':9}{'injected':>10}{'recovered':>12}{'error (1 σ)':>13}{'off by':>9}"]
+    lines = [f"  {'':9}{'injected':>10}    {'recovered':26}off by"]
     for name in PARAMETERS:
         injected = float(u.Quantity(getattr(error, name)).to_value(UNITS[name]))
         found, sigma = result.correction.parameters[name], result.correction.errors.get(name, np.nan)
+        text = f"{with_error(found, sigma)} {UNITS[name]}"
         off = f"{abs(found - injected) / sigma:.1f} σ" if sigma > 0 else "-"
-        lines.append(f"  {name:9}{injected:10.4f}{found:12.4f}{sigma:13.4f}{off:>9} {UNITS[name]}".rstrip())
+        lines.append(f"  {name:9}{injected:10.3f}    {text:26}{off}")
     return "\n".join(lines)

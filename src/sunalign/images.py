@@ -74,7 +74,8 @@ class Image:
         """Where the image was seen from, in Heliographic Stonyhurst; `None` where the header does not say."""
         if isinstance(self.source, GenericMap):
             # The map would assume Earth and only warn; a missing observer is for the caller to decide about.
-            if not any(self.source._supported_observer_coordinates_available):
+            known = self.source._supported_observer_coordinates
+            if not any(all(key in self.source.meta for key in keys) for keys, _ in known):
                 return None
             return self.source.observer_coordinate
         from sunpy.coordinates.wcs_utils import solar_wcs_frame_mapping
@@ -136,11 +137,24 @@ class Image:
 
 
 def _block_mean(data: np.ndarray, by: int, bx: int, shape: tuple[int, int]) -> np.ndarray:
-    blocks = data[: shape[0] * by, : shape[1] * bx].reshape(shape[0], by, shape[1], bx)
-    valid = np.isfinite(blocks)
-    count = valid.sum(axis=(1, 3))
-    total = np.where(valid, blocks, 0.0).sum(axis=(1, 3))
+    data = data[: shape[0] * by, : shape[1] * bx]
+    valid = np.isfinite(data)
+    if valid.all():
+        return _block_sum(data, by, bx) / (by * bx)
+    count = _block_sum(valid.astype(float), by, bx)
+    total = _block_sum(np.where(valid, data, 0.0), by, bx)
     return np.where(2 * count >= by * bx, total / np.maximum(count, 1), np.nan)
+
+
+def _block_sum(data: np.ndarray, by: int, bx: int) -> np.ndarray:
+    # Whole rows first: sums along short inner axes are slow.
+    rows = data[::by].copy()
+    for k in range(1, by):
+        rows += data[k::by]
+    total = rows[:, ::bx].copy()
+    for k in range(1, bx):
+        total += rows[:, k::bx]
+    return total
 
 
 @singledispatch

@@ -12,7 +12,7 @@ from functools import cached_property
 import numpy as np
 from scipy import ndimage, sparse
 
-__all__ = ["SplineImage"]
+__all__ = ["SplineImage", "cubic_basis"]
 
 _CHUNK = 16384  # Points at a time: the sixteen taps of a chunk stay in the cache.
 _EDGE = 1e-6  # Pixels by which rounding may carry a point over the outermost pixel centres.
@@ -94,7 +94,7 @@ class SplineImage:
         columns = (first[:, None] + np.arange(4)).ravel()
         rows = np.arange(0, 4 * len(position) + 1, 4)
         size = (len(position), self._padded.shape[axis])
-        weights = np.stack(_basis(position - first)[int(slope)], axis=1).astype(np.float32)
+        weights = np.stack(cubic_basis(position - first)[int(slope)], axis=1).astype(np.float32)
         return sparse.csr_matrix((weights.ravel(), columns, rows), size)
 
     def _finished(self, values: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -119,7 +119,7 @@ class SplineImage:
 
     def _taps(self, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         ix, iy = x.astype(np.intp), y.astype(np.intp)
-        (wx, dx), (wy, dy) = _basis(x - ix), _basis(y - iy)
+        (wx, dx), (wy, dy) = cubic_basis(x - ix), cubic_basis(y - iy)
         width = self._padded.shape[1]
         coefficients, corner = self._padded.ravel(), iy * width + ix
         value, by_x, by_y = (np.zeros(x.size) for _ in range(3))
@@ -135,7 +135,7 @@ class SplineImage:
         return value, by_x, by_y
 
 
-def _basis(t: np.ndarray) -> tuple[tuple[np.ndarray, ...], tuple[np.ndarray, ...]]:
+def cubic_basis(t: np.ndarray) -> tuple[tuple[np.ndarray, ...], tuple[np.ndarray, ...]]:
     """Cubic B-spline weights of the four coefficients around a point ``t`` past the second one, and their slopes."""
     s = 1 - t
     t2, s2 = t * t, s * s

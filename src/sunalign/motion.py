@@ -10,8 +10,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import astropy.units as u
 import numpy as np
+
+import astropy.units as u
 from astropy.coordinates import SkyCoord
 from astropy.time import Time
 
@@ -19,7 +20,7 @@ from sunalign.exceptions import AlignmentError
 from sunalign.images import Image
 from sunalign.rotation import Place, place_of, stonyhurst_zero
 
-__all__ = ["Seen", "Track", "distance_apart", "observer_track", "same_observer", "seen_by", "spacecraft"]
+__all__ = ["Seen", "Track", "observer_track", "same_observer", "seen_by", "spacecraft"]
 
 AU = 1.495978707e11
 _GM_SUN = 1.32712440018e20
@@ -50,12 +51,15 @@ class Seen:
         When the observer was there.
     header : mapping
         Of the image.
+    stonyhurst : `float`
+        Stonyhurst longitude, radians.
     """
 
     name: str
     place: Place
     date: Time
     header: Mapping[str, Any]
+    stonyhurst: float
 
     @property
     def spacecraft(self) -> str:
@@ -65,7 +69,9 @@ class Seen:
 
 def seen_by(image: Image, observer: SkyCoord, date: Time) -> Seen:
     """Who took an image, with an observer and a date that its header may not give."""
-    return Seen(image.name, place_of(observer, date), date, image.meta)
+    place = place_of(observer, date)
+    when = date if observer.obstime is None else observer.obstime
+    return Seen(image.name, place, date, image.meta, float(place.longitude - stonyhurst_zero(when)))
 
 
 def spacecraft(header: Mapping[str, Any]) -> str:
@@ -77,24 +83,20 @@ def spacecraft(header: Mapping[str, Any]) -> str:
     return ""
 
 
-def distance_apart(a: Seen, b: Seen) -> float:
-    """Metres between the two places, among the stars."""
-    return float(np.linalg.norm(a.place.cartesian - b.place.cartesian))
-
-
 def same_observer(a: Seen, b: Seen) -> bool:
     """Whether two images can come from one spacecraft, or from two that look from practically one place."""
     gap = abs(float((a.date - b.date).to_value(u.s)))
     # Two names of one spacecraft ('SOLO' and 'Solar Orbiter') are not told from two spacecraft; places are.
     own = _OWN_SLACK + _OWN_SPEED * gap
     about_earth = _EARTH_SLACK + _EARTH_SPEED * gap
-    apart = distance_apart(a, b)
+    apart = float(np.linalg.norm(a.place.cartesian - b.place.cartesian))
     return apart <= own or (apart <= about_earth and _about_earth(a) and _about_earth(b))
 
 
 def _about_earth(seen: Seen) -> bool:
-    earth = Place(stonyhurst_zero(seen.date), seen.place.latitude, AU)
-    return float(np.linalg.norm(seen.place.cartesian - earth.cartesian)) < 0.04 * AU
+    earth = Place(0.0, seen.place.latitude, AU)
+    there = seen.place._replace(longitude=seen.stonyhurst)
+    return float(np.linalg.norm(there.cartesian - earth.cartesian)) < 0.04 * AU
 
 
 @dataclass(frozen=True, eq=False)
@@ -177,7 +179,9 @@ def _given_track(target: Seen, given: Any) -> Track:
 
 def _position(value: Any, time: Time) -> Place:
     if not isinstance(value, SkyCoord):
-        raise AlignmentError(f"'observer_motion' returns a SkyCoord, the observer's position; got {type(value).__name__}.")
+        raise AlignmentError(
+            f"'observer_motion' returns a SkyCoord, the observer's position; got {type(value).__name__}."
+        )
     return Place(*(np.squeeze(part) for part in place_of(value, time)))
 
 
@@ -256,24 +260,20 @@ def _with_velocity(target: Seen, candidates: Sequence[Seen]) -> Track | None:
         cards = [seen.header.get(f"HCI{axis}_VOB", seen.header.get(f"hci{axis.lower()}_vob")) for axis in "XYZ"]
         if all(isinstance(card, (int, float)) for card in cards):
             offset = float((seen.date - target.date).to_value(u.s))
-            fall = _free_fall(seen.place.cartesian, np.array(cards, float))
-            track = Track(
-                lambda seconds, fall=fall, offset=offset: fall(np.asarray(seconds, float) - offset),
-                target.date,
-                f"the velocity cards of {seen.name}",
-            )
-            return _anchored(target, track)
+            fall = _free_fall(seen.place.cartesian, np.array(cards, float), offset)
+            return _anchored(target, Track(fall, target.date, f"the velocity cards of {seen.name}"))
     return None
 
 
-def _free_fall(position: np.ndarray, velocity: np.ndarray) -> Callable[[np.ndarray], Place]:
-    """Kepler's motion to the third order in time: the series of Lagrange's coefficients f and g."""
+def _free_fall(position: np.ndarray, velocity: np.ndarray, start: float) -> Callable[[np.ndarray], Place]:
+    """Kepler's motion to the third order in time after ``start``: the series of Lagrange's coefficients f and g."""
     r = float(np.linalg.norm(position))
     k = _GM_SUN / r**3
     radial = float(position @ velocity) / r**2
     longitude = np.arctan2(position[1], position[0])
 
     def place(seconds: np.ndarray) -> Place:
+        seconds = np.asarray(seconds, float) - start
         f = 1 - k * seconds**2 / 2 + k * radial * seconds**3 / 2
         g = seconds - k * seconds**3 / 6
         x, y, z = position[:, None] * f.ravel() + velocity[:, None] * g.ravel()
@@ -298,6 +298,6 @@ def _with_earth(target: Seen) -> Track:
     return Track(
         place,
         target.date,
-        "none: held at its Stonyhurst longitude, as Earth is" if about_earth else "unknown: held at its Stonyhurst longitude",
+        f"{'as Earth' if about_earth else 'unknown'}: held at its Stonyhurst longitude",
         known=about_earth,
     )

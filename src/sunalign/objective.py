@@ -18,7 +18,7 @@ from astropy.table import QTable
 
 from sunalign._workers import WorkerPool
 from sunalign.abc import Metric, NormalEquations, ShiftSurface, SupportsGaussNewton, SupportsShiftSurface
-from sunalign.coordinates import ARCSEC, PixelGrid, tangent_basis
+from sunalign.coordinates import ARCSEC, PixelGrid, apply_homography, tangent_basis
 from sunalign.correction import PARAMETERS, UNITS, Correction
 from sunalign.exceptions import PluginError
 from sunalign.images import Image
@@ -28,6 +28,10 @@ from sunalign.surface import SearchSurface
 __all__ = ["BudgetSpent", "Objective", "Parameter", "Problem", "SearchSpace"]
 
 _DECIMALS = 9  # Of a parameter, in its unit, where two trials count as one.
+
+
+#: Pixels of a target beyond which a coarser grid tells as much.
+MANY = 2**19
 
 
 class BudgetSpent(Exception):  # noqa: N818  (it ends a search, it is not an error)
@@ -235,28 +239,38 @@ class Problem:
 
     def normal_equations(self, x: Sequence[float] | np.ndarray) -> NormalEquations:
         """Second-order model of the score around one trial."""
-        x = np.asarray(x, float)
-        matrix = self.matrix(x)
-        shape = self.target.grid.shape
-        sampled, by_x, by_y = self.reference.sample_grid_with_gradient(matrix, shape, self._columns)
-        jacobian = np.empty((len(x), *shape), by_x.dtype)
-        for row, moved in zip(jacobian, self._displacements(x, matrix), strict=True):
-            row[...] = by_x * moved[0] + by_y * moved[1]
-        mask = self.target_mask | ~np.isfinite(sampled)
+        sampled, jacobian, mask = self.linearized(x)
         return _called(self.metric, "normal_equations", sampled, jacobian, self.target.data, mask)
 
+    def linearized(self, x: Sequence[float] | np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Samples (ny, nx), their derivatives by the free parameters (p, ny, nx), and what to ignore (ny, nx)."""
+        x = np.asarray(x, float)
+        matrix, shape = self.matrix(x), self.target.grid.shape
+        sampled, by_x, by_y = self.reference.sample_grid_with_gradient(matrix, shape, self._columns)
+        jacobian = np.empty((len(x), *shape), by_x.dtype)
+        for row, (along_x, along_y) in zip(jacobian, self._displacements(x, matrix), strict=True):
+            np.multiply(by_x, along_x.astype(by_x.dtype), out=row)
+            row += by_y * along_y.astype(by_y.dtype)
+        return sampled, jacobian, self.target_mask | ~np.isfinite(sampled)
+
     def _displacements(self, x: np.ndarray, matrix: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Derivatives of the tried pixel coordinates by every parameter, each of shape (ny, nx)."""
+        """Derivatives of the tried pixel coordinates by every parameter, each broadcasting to (ny, nx)."""
         ny, nx = self.target.grid.shape
         px, py = np.arange(nx, dtype=float), np.arange(ny, dtype=float)[:, None]
-        w = matrix[2, 0] * px + matrix[2, 1] * py + matrix[2, 2]
-        moved = [(matrix[k, 0] * px + matrix[k, 1] * py + matrix[k, 2]) / w for k in range(2)]
+        corner_x, corner_y = np.array([0.0, nx, 0.0]), np.array([0.0, 0.0, ny])
+        moved = np.array(apply_homography(matrix, corner_x, corner_y))
+        w = matrix[2, 0] * corner_x + matrix[2, 1] * corner_y + matrix[2, 2]
         for i in range(len(x)):
-            # The matrix is smooth in the parameters, the coordinates rational in the matrix: only the first step of
-            # the chain is a difference, of nine numbers.
-            d = self._matrix_derivative(x, i)
-            d_w = d[2, 0] * px + d[2, 1] * py + d[2, 2]
-            yield tuple((d[k, 0] * px + d[k, 1] * py + d[k, 2] - moved[k] * d_w) / w for k in range(2))
+            # The matrix is smooth in the parameters, so a difference of nine numbers serves; and the derivative is
+            # affine over the image but for the curvature of the sky, some 1e-5 of it.
+            d = self._matrix_derivative(x, i) @ np.array([corner_x, corner_y, np.ones(3)])
+            first, right, top = ((d[:2] - moved * d[2]) / w).T
+            yield tuple(  # type: ignore[misc]
+                first[k] + (right[k] - first[k]) / nx * px + (top[k] - first[k]) / ny * py
+                if max(abs(right[k] - first[k]), abs(top[k] - first[k])) > 1e-6 * abs(first).max()
+                else np.asarray(first[k])
+                for k in range(2)
+            )
 
     def _matrix_derivative(self, x: np.ndarray, i: int) -> np.ndarray:
         step = np.zeros(len(x))
@@ -288,6 +302,24 @@ class Problem:
         Level 1 bins the target to about square pixels of the reference's size, which loses nothing: the reference has
         no finer detail to offer.
         """
+        if level not in self._levels:
+            self._levels[level] = self._binned(level)
+        return replace(self._levels[level], metric=self.metric)
+
+    @cached_property
+    def _levels(self) -> dict[float, Problem]:
+        return {}
+
+    def at_finest_level(self) -> Problem:
+        """Return level 1, or level 2 for an image of more than half a million pixels.
+
+        So many pixels fix the parameters to a thousandth of one at either resolution; level 4 would already show the
+        bias of interpolating between large pixels.
+        """
+        finest = self.at_level(1.0)
+        return finest if finest.target.data.size <= MANY else self.at_level(2.0)
+
+    def _binned(self, level: float) -> Problem:
         size = np.array(self.target.grid.pixel_size)
         own = self.reference.pixel_size if np.isfinite(self.reference.pixel_size) else float(size.min())
         pitch = level * max(own, float(size.min()))
@@ -342,7 +374,6 @@ class Objective:
         self._best: tuple[float, np.ndarray] | None = None
         self._counter = _Counter(max_evaluations, progress)
         self._pool = WorkerPool(problem, n_jobs) if n_jobs > 1 else None
-        self._levels: dict[float, Objective] = {}
 
     def __enter__(self) -> Objective:
         return self
@@ -475,19 +506,22 @@ class Objective:
                 moved[index] = value
         return moved
 
-    def with_metric(self, metric: Metric) -> Objective:
-        """Return the same objective judged by another metric, sharing the budget."""
-        other = Objective(replace(self.problem, metric=metric), self.space)
-        other._counter = self._counter
-        return other
-
     def at_level(self, level: float) -> Objective:
         """Return the same objective at another resolution (see `Problem.at_level`), sharing the budget."""
-        if level not in self._levels:
-            coarse = Objective(self.problem.at_level(level), self.space)
-            coarse._counter = self._counter
-            self._levels[level] = coarse
-        return self._levels[level]
+        return self._sharing(self.problem.at_level(level))
+
+    def at_finest_level(self) -> Objective:
+        """Return the objective at the finest resolution worth climbing (see `Problem.at_finest_level`)."""
+        return self._sharing(self.problem.at_finest_level())
+
+    def with_metric(self, metric: Metric) -> Objective:
+        """Return the same objective judged by another metric, sharing the budget."""
+        return self._sharing(replace(self.problem, metric=metric))
+
+    def _sharing(self, problem: Problem) -> Objective:
+        other = Objective(problem, self.space)
+        other._counter = self._counter
+        return other
 
 
 class _Counter:

@@ -12,7 +12,7 @@ import numpy as np
 
 from sunalign.coordinates import ARCSEC
 from sunalign.metrics import NCC
-from sunalign.objective import Objective, Problem, SearchSpace
+from sunalign.objective import MANY, Objective, Problem, SearchSpace
 from sunalign.optimizers._levenberg_marquardt import climb
 from sunalign.surface import SearchSurface, peak_ratio, peak_significance, peaks_of
 
@@ -96,8 +96,7 @@ def assess(problem: Problem, space: SearchSpace, x: np.ndarray) -> tuple[Quality
     quality = Quality(overlap=problem.overlap(x), at_bound=_at_bound(x, space))
     if not any(name.startswith("shift") for name in space.names):
         return quality, None
-    judged = replace(problem, metric=NCC())
-    levels = [Objective(judged.at_level(level), space) for level in _levels(problem)]
+    levels = [Objective(replace(problem.at_level(level), metric=NCC()), space) for level in _levels(problem)]
     surface = levels[0].shift_surface(x)
     halves = [_split_half(level, x) for level in levels]
     return (
@@ -126,27 +125,32 @@ def covariance(problem: Problem, x: np.ndarray) -> np.ndarray:
     The cluster-robust sandwich ``H^-1 (sum_b s_b s_b^T) H^-1`` with s_b the gradient's share of one block of about ten
     reference pixels: unlike a white-noise estimate it holds when the two images differ by real structure.
     """
-    equations = replace(problem, metric=NCC()).normal_equations(x)
-    shares = _block_sums(equations.contributions, problem)
-    n_blocks = int(np.count_nonzero(np.any(shares != 0, axis=0)))
+    ncc = NCC()
+    problem = problem if problem.target.data.size <= MANY else problem.at_finest_level()
+    sampled, jacobian, mask = problem.linearized(x)
+    equations = ncc.normal_equations(sampled, jacobian, problem.target.data, mask)
     p = len(x)
+    unknown = np.full((p, p), np.nan)
+    if equations.score == 0.0:
+        return unknown
+    shares = ncc.block_scores(sampled, jacobian, problem.target.data, mask, _block(problem))
+    n_blocks = int(np.count_nonzero(np.any(shares != 0, axis=0)))
     if n_blocks <= p:
-        return np.full((p, p), np.nan)
+        return unknown
     try:
         inverse = np.linalg.inv(equations.hessian)
     except np.linalg.LinAlgError:
-        return np.full((p, p), np.nan)
+        return unknown
     middle = shares @ shares.T * n_blocks / (n_blocks - p)
     return _INFLATION**2 * inverse @ middle @ inverse
 
 
-def _block_sums(contributions: np.ndarray, problem: Problem) -> np.ndarray:
+def _block(problem: Problem) -> tuple[int, int]:
+    """Height and width, in pixels of the target, of ten reference pixels."""
     size = np.array(problem.target.grid.pixel_size)
     own = problem.reference.pixel_size if np.isfinite(problem.reference.pixel_size) else float(size.max())
     width, height = (max(1, int(np.rint(_BLOCK * own / s))) for s in size)
-    sums = np.add.reduceat(contributions, np.arange(0, contributions.shape[1], height), axis=1)
-    sums = np.add.reduceat(sums, np.arange(0, sums.shape[2], width), axis=2)
-    return sums.reshape(len(contributions), -1)
+    return height, width
 
 
 def _at_bound(x: np.ndarray, space: SearchSpace) -> tuple[str, ...]:

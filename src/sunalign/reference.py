@@ -25,7 +25,7 @@ Transform = Callable[[np.ndarray], np.ndarray]
 # which a parameter would feel, and by the keystone of a plane seen askew, which none of them can follow.
 _SEPARABLE_TURN = 1e-3
 _SEPARABLE_KEYSTONE = 1e-2
-_STEP = 1e-3  # Target pixels; central differences of a smooth map are good to 1e-9 of it.
+_STEP = 1e-3  # Target pixels; one-sided differences of a map as smooth as rotation are good to 1e-6 of it.
 
 
 class Reference(ABC):
@@ -128,10 +128,16 @@ class ScaledReference(Reference):
 
 
 class Carry(Protocol):
-    """Moves directions from the target's observer and time to the reference's."""
+    """Moves directions from the target's observer and time to the reference's.
+
+    One that is linear may have its 3x3 ``matrix``, which keeps the mapping of pixels a homography.
+    """
 
     def __call__(self, directions: np.ndarray, columns: np.ndarray) -> np.ndarray:
-        """Directions of shape (3, ...), of any length, seen by the target in these columns; NaN where hidden."""
+        """Directions of shape (3, ...), of any length, seen by the target in columns that broadcast with them.
+
+        NaN where hidden.
+        """
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,8 +158,9 @@ class PixelMapping:
     @cached_property
     def homography(self) -> np.ndarray | None:
         """3x3 matrix of the whole map where there is one."""
-        if self.carry is None and self.target.exact and self.reference.exact:
-            matrix = self.reference.inverse @ self.target.matrix
+        linear = np.eye(3) if self.carry is None else getattr(self.carry, "matrix", None)
+        if linear is not None and self.target.exact and self.reference.exact:
+            matrix = self.reference.inverse @ linear @ self.target.matrix
             return matrix / matrix[2, 2]
         return None
 
@@ -163,17 +170,25 @@ class PixelMapping:
             return apply_homography(self.homography, x, y)
         directions = self.target.to_directions(x, y)
         if self.carry is not None:
-            directions = self.carry(directions, x if columns is None else np.broadcast_to(columns, np.shape(x)))
+            directions = self.carry(directions, x if columns is None else columns)
         return self.reference.from_directions(directions)
 
     def jacobian(self, x: np.ndarray, y: np.ndarray, columns: np.ndarray | None = None) -> np.ndarray:
         """Derivatives ``[[dX/dx, dX/dy], [dY/dx, dY/dy]]``, shape (2, 2, ...)."""
         if self.homography is not None:
             return homography_jacobian(self.homography, x, y)
+        return self.with_jacobian(x, y, columns)[2]
+
+    def with_jacobian(
+        self, x: np.ndarray, y: np.ndarray, columns: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Reference pixel coordinates and their derivatives."""
+        there = self(x, y, columns)
+        if self.homography is not None:
+            return *there, homography_jacobian(self.homography, x, y)
         columns = x if columns is None else columns
-        right, left = self(x + _STEP, y, columns), self(x - _STEP, y, columns)
-        up, down = self(x, y + _STEP, columns), self(x, y - _STEP, columns)
-        return np.array([[right[k] - left[k], up[k] - down[k]] for k in range(2)]) / (2 * _STEP)
+        right, up = self(x + _STEP, y, columns), self(x, y + _STEP, columns)
+        return *there, np.array([[right[k] - there[k], up[k] - there[k]] for k in range(2)]) / _STEP
 
     def footprint(self) -> tuple[np.ndarray, np.ndarray]:
         """Reference pixel coordinates of the target's outline and of a coarse net inside it."""
@@ -204,6 +219,7 @@ class ImageReference(Reference):
         self.mapping = mapping
         self.assumptions = dict(assumptions or {})
         self.pixel_size = float(np.sqrt(np.prod(image.grid.pixel_size)))
+        self._target_name = "the target"
 
     @classmethod
     def of(
@@ -227,7 +243,9 @@ class ImageReference(Reference):
             See `Reference.assumptions`.
         """
         if not np.isfinite(margin):
-            return cls(image, PixelMapping(target.grid, image.grid, carry), assumptions)
+            whole = cls(image, PixelMapping(target.grid, image.grid, carry), assumptions)
+            whole._target_name = target.name
+            return whole
         needed = _needed(PixelMapping(target.grid, image.grid, carry), margin)
         if needed is None or not np.isfinite(image.data[needed]).any():
             raise CoverageError(
@@ -240,7 +258,7 @@ class ImageReference(Reference):
 
     def within(self, margin: float) -> ImageReference:
         """Crop to what is needed."""
-        target = Image(np.empty(self.mapping.target.shape), self.mapping.target, name="the target")
+        target = Image(np.empty(self.mapping.target.shape), self.mapping.target, name=self._target_name)
         return self.of(self._image, target, self.mapping.carry, margin, self.assumptions)
 
     @cached_property
@@ -256,8 +274,8 @@ class ImageReference(Reference):
         self, x: np.ndarray, y: np.ndarray, columns: np.ndarray | None = None
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Values and their derivatives by the target pixel coordinates."""
-        value, by_column, by_row = self.spline.sample_with_gradient(*self.mapping(x, y, columns))
-        j = self.mapping.jacobian(x, y, columns)
+        column, row, j = self.mapping.with_jacobian(x, y, columns)
+        value, by_column, by_row = self.spline.sample_with_gradient(column, row)
         return value, by_column * j[0, 0] + by_row * j[1, 0], by_column * j[0, 1] + by_row * j[1, 1]
 
     def sample_grid(self, matrix: np.ndarray, shape: tuple[int, int], columns: np.ndarray) -> np.ndarray:

@@ -41,7 +41,7 @@ _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; color: #1f2328; max-width: 64rem; margin: 2rem auto; padding: 0 1rem; }
 h1 { font-size: 1.5rem; overflow-wrap: anywhere; } h2 { font-size: 1.15rem; margin-top: 2rem; }
 table { border-collapse: collapse; } th, td { text-align: left; padding: .25rem .8rem .25rem 0; vertical-align: top;
-border-bottom: 1px solid #d8dee4; } td.n { font-variant-numeric: tabular-nums; white-space: nowrap; }
+border-bottom: 1px solid #d8dee4; } td:first-child, td:nth-child(2) { white-space: nowrap; }
 figure { margin: 1rem 0; } img { max-width: 100%; height: auto; } figcaption { color: #59636e; }
 .good { color: #1a7f37; } .doubtful { color: #b35900; } code { font-size: .9em; overflow-wrap: anywhere; }
 """.strip()
@@ -93,7 +93,7 @@ def page(result: AlignmentResult) -> str:
             f"<p>Score {result.score:.4f} (before: {result.initial_score:.4f}), {result.nfev} evaluations.</p>",
             "<h2>Parameters</h2>",
             _parameters(result),
-            "<h2>Before and after</h2>",
+            "<h2>Figures</h2>",
             *_figures(result),
             "<h2>Quality</h2>",
             _quality(result.quality),
@@ -111,7 +111,7 @@ def page(result: AlignmentResult) -> str:
 def _parameters(result: AlignmentResult) -> str:
     rows = []
     for name in PARAMETERS:
-        value, error = result.correction.parameters[name], result.correction.errors.get(name)
+        value, error = round(result.correction.parameters[name], 9) + 0.0, result.correction.errors.get(name)
         text = f"{with_error(value, error)} {UNITS[name]}".strip()
         rows.append((name, text, "free" if name in result.free else "held", _MEANINGS[name]))
     pivot = ", ".join(f"{value:.2f}" for value in result.correction.pivot.to_value("arcsec"))
@@ -124,7 +124,7 @@ def _quality(quality: Quality) -> str:
     for field in fields(quality):
         value, limit = getattr(quality, field.name), LIMITS.get(field.name)
         shown = (", ".join(value) or "none") if isinstance(value, tuple) else _number(value)
-        bound = "" if limit is None else f"at {'least' if field.name in _AT_LEAST else 'most'} {limit:g}"
+        bound = "" if limit is None else f"{'≥' if field.name in _AT_LEAST else '≤'} {limit:g}"
         rows.append((field.name.replace("_", " "), shown, bound, meanings.get(field.name, "")))
     return _table(("sign", "value", "limit", "meaning"), rows)
 

@@ -106,7 +106,8 @@ class AlignmentResult:
     def _parameter_lines(self) -> list[tuple[str, str]]:
         lines = []
         for name in PARAMETERS:
-            value, error = self.correction.parameters[name], self.correction.errors.get(name)
+            # Rounded, for what is held at 0 degrees comes back from a matrix as 4e-16.
+            value, error = round(self.correction.parameters[name], 9) + 0.0, self.correction.errors.get(name)
             unit = str(UNITS[name])
             text = f"{with_error(value, error)} {unit}".rstrip()
             lines.append((name, text if name in self.free else f"{text} (held)"))

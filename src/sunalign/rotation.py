@@ -12,10 +12,12 @@ every frame where Earth is, and nothing for points.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple
 
-import astropy.units as u
 import numpy as np
+
+import astropy.units as u
 from astropy.coordinates import SkyCoord
 from astropy.time import Time
 
@@ -43,9 +45,9 @@ class Place(NamedTuple):
         From the Sun's centre, metres.
     """
 
-    longitude: np.ndarray
-    latitude: np.ndarray
-    distance: np.ndarray
+    longitude: np.ndarray | float
+    latitude: np.ndarray | float
+    distance: np.ndarray | float
 
     @property
     def cartesian(self) -> np.ndarray:
@@ -61,15 +63,27 @@ class Place(NamedTuple):
 
 def stonyhurst_zero(time: Time) -> np.ndarray:
     """HCI longitude in radians of the meridian that faces Earth, from which Stonyhurst longitudes are counted."""
-    from sunpy.coordinates import HeliocentricInertial, HeliographicStonyhurst
-
-    # Its own point of the solar system for each time costs most; the meridian moves too evenly to need that.
+    if time.isscalar:
+        return np.asarray(_zero_at(time.tai.jd1, time.tai.jd2))
+    # An ephemeris for each time costs most; the meridian moves too evenly to need that.
     if time.size > 16 and (span := float((time.max() - time.min()).to_value(u.s))) < 10 * 86400:
         knots = 0.5 * (1 - np.cos(np.pi * np.arange(9) / 8)) * span
         start = time.min()
         zeros = np.unwrap(stonyhurst_zero(start + knots * u.s))
         fit = np.polynomial.Polynomial.fit(knots, zeros, 6)
         return np.asarray(fit((time - start).to_value(u.s)))
+    return _zeros_at(time)
+
+
+@lru_cache(maxsize=1024)
+def _zero_at(jd1: float, jd2: float) -> float:
+    # A raster and its frames ask for the same few dates again and again.
+    return float(_zeros_at(Time(jd1, jd2, format="jd", scale="tai")))
+
+
+def _zeros_at(time: Time) -> np.ndarray:
+    from sunpy.coordinates import HeliocentricInertial, HeliographicStonyhurst
+
     meridian = SkyCoord(np.zeros(time.shape) * u.deg, 0 * u.deg, 1 * u.AU, frame=HeliographicStonyhurst(obstime=time))
     return np.asarray(meridian.transform_to(HeliocentricInertial(obstime=time)).lon.to_value(u.rad))
 
@@ -143,9 +157,8 @@ class SphereCarry:
     off_disc: bool = True
 
     def __post_init__(self) -> None:
-        shape = np.broadcast_shapes(*(np.shape(a) for a in (self.distance, self.latitude, self.longitude, self.elapsed)))
-        table = np.array([np.broadcast_to(a, shape) for a in (self.distance, self.latitude, self.longitude, self.elapsed)])
-        object.__setattr__(self, "_table", table.reshape(4, -1))
+        table = np.broadcast_arrays(self.distance, self.latitude, self.longitude, self.elapsed)
+        object.__setattr__(self, "_table", np.array(table, float).reshape(4, -1))
 
     def __call__(self, directions: np.ndarray, columns: np.ndarray) -> np.ndarray:
         """Directions of shape (3, ...), of any length, seen by the target in columns that broadcast with them."""

@@ -12,10 +12,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-import astropy.units as u
 import numpy as np
+
+import astropy.units as u
 from astropy.time import Time
 from astropy.wcs.wcsapi import BaseLowLevelWCS
+
 from ndcube.ndcube import NDCubeBase
 from sunpy.time import parse_time
 
@@ -63,7 +65,8 @@ class StepTimes:
 
     def __call__(self, columns: np.ndarray | float) -> np.ndarray:
         """Seconds after ``epoch`` at columns, 0-based, between and beyond which times run on linearly."""
-        return interpolate_columns(self.seconds, np.asarray(columns, float))
+        columns = np.asarray(columns, float)
+        return np.broadcast_to(interpolate_columns(self.seconds, columns), columns.shape)
 
     def at(self, columns: np.ndarray | float) -> Time:
         """Times at columns."""
@@ -86,9 +89,12 @@ class StepTimes:
 
 
 def interpolate_columns(table: np.ndarray, columns: np.ndarray) -> np.ndarray:
-    """Values at columns of a table with one value a column along its last axis; linear between and beyond them."""
+    """Values at columns of a table with one value a column along its last axis; linear between and beyond them.
+
+    From a table of a single column come single values.
+    """
     if table.shape[-1] == 1:
-        return np.broadcast_to(table, (*table.shape[:-1], *columns.shape)) if columns.ndim else table[..., 0]
+        return table[..., 0]
     first = np.clip(np.floor(columns).astype(np.intp), 0, table.shape[-1] - 2)
     part = columns - first
     return table[..., first] * (1 - part) + table[..., first + 1] * part
@@ -150,7 +156,7 @@ def _get(header: Mapping[str, Any], key: str, default: Any = None) -> Any:
 def _axis_times(header: Mapping[str, Any], columns: np.ndarray, image: Image) -> StepTimes | None:
     n_axes = max(int(_get(header, key, 0)) for key in ("WCSAXES", "NAXIS")) or 4
     names = {i: str(_get(header, f"CTYPE{i}", "")).upper() for i in range(1, n_axes + 1)}
-    time = [i for i, name in names.items() if name.split("-")[0].rstrip("()") in _TIME_AXES]
+    time = [i for i, name in names.items() if name.partition("-")[0].rstrip("()") in _TIME_AXES]
     lon = [i for i, name in names.items() if name[2:5] == "LN-"]
     lat = [i for i, name in names.items() if name[2:5] == "LT-"]
     if len(time) != 1 or len(lon) != 1 or len(lat) != 1:
@@ -191,20 +197,16 @@ def _epoch(header: Mapping[str, Any], ctype: str) -> Time | None:
     date = _get(header, "DATEREF")
     if date:
         return _date(header, date, ctype)
-    mjd = float(_get(header, "MJDREFI", 0.0)) + float(_get(header, "MJDREFF", 0.0)) or float(_get(header, "MJDREF", 0.0))
-    if mjd:
-        return Time(
-            float(_get(header, "MJDREFI", mjd)),
-            float(_get(header, "MJDREFF", 0.0)),
-            format="mjd",
-            scale=_scale(header, ctype),
-        )
+    whole, part = (float(_get(header, key, 0.0)) for key in ("MJDREFI", "MJDREFF"))
+    whole = whole or float(_get(header, "MJDREF", 0.0))
+    if whole or part:
+        return Time(whole, part, format="mjd", scale=_scale(header, ctype))
     date = _get(header, "DATE-BEG") or _get(header, "DATE-OBS")
     return _date(header, date, ctype) if date else None
 
 
 def _scale(header: Mapping[str, Any], ctype: str = "") -> str:
-    word = ctype.split("-")[0].rstrip("()")
+    word = ctype.partition("-")[0].rstrip("()")
     name = word if word in _TIME_AXES - {"TIME"} else str(_get(header, "TIMESYS", "UTC")).upper()
     scale = _SCALES.get(name, name.lower())
     return scale if scale in Time.SCALES else "utc"
@@ -281,7 +283,7 @@ def _cube_times(cube: Any, columns: np.ndarray) -> StepTimes | None:
             origin = {"_world_times": "the time axis", "_extra_times": "the extra coordinate time"}.get(
                 find.__name__, "the dates in the metadata"
             )
-            return StepTimes(epoch, interpolate_columns(seconds, columns), f"{origin} of the cube")
+            return StepTimes(epoch, np.atleast_1d(interpolate_columns(seconds, columns)), f"{origin} of the cube")
     return None
 
 
@@ -325,7 +327,7 @@ def _extra_times(cube: Any, x_axis: int, n: int) -> Time | None:
     if extra is None or extra.is_empty:
         return None
     x_pixel = cube.data.ndim - 1 - x_axis
-    for name in extra.keys():  # noqa: SIM118  (not a mapping)
+    for name in extra.keys():
         values = cube.axis_world_coords(name, wcs=extra)
         for value in values if isinstance(values, tuple) else (values,):
             if isinstance(value, Time) and value.shape == (n,) and x_pixel in extra.mapping:
@@ -341,4 +343,4 @@ def _listed_times(cube: Any, x_axis: int, n: int) -> Time | None:
         return None
     times = Time([str(date) for date in np.asarray(dates)])
     exposure = meta.get("duration")
-    return times + np.asarray(exposure, float) / 2 * u.s if np.shape(exposure) == (n,) else times
+    return times if exposure is None or np.shape(exposure) != (n,) else times + np.asarray(exposure, float) / 2 * u.s

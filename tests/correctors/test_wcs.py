@@ -17,6 +17,7 @@ from astropy.wcs import WCS
 
 import sunpy.map
 from sunpy.map import GenericMap
+from sunpy.util import MetaDict
 
 from sunalign.correction import Correction
 from sunalign.correctors import WCSCorrector, add_history, correct
@@ -86,7 +87,7 @@ SOURCES = {
     "SUITMap": {"ftr_name": "NB03", "t_obs": "2020-01-01T00:00:00", "dhobt_dt": "2020-01-01T00:00:00"},
     "TRACEMap": {"wave_len": "171"},
     "SXTMap": {"wavelnth": "Al.1"},
-    "XRTMap": {"ec_fw1_": "Open", "ec_fw2_": "Ti_poly", "measurement": "x"},
+    "XRTMap": {"EC_FW1_": "Open", "EC_FW2_": "Ti_poly"},
 }
 CLASSES = sorted((c for c in GenericMap._registry if c.__module__.startswith("sunpy.")), key=lambda c: c.__name__)
 
@@ -122,7 +123,7 @@ def test_every_source_reads_back_what_was_asked(cls, convention):
     # Pixels of the cylindrical maps are large, and such a projection cannot turn a map exactly.
     tan = before.wcs.wcs.ctype[0].endswith("TAN")
     pixel = np.hypot(*before.wcs.pixel_scale_matrix).min() * 3600
-    assert error_px(before.wcs, after.wcs, correction, pixel) < (1e-6 if tan else 2e-2)
+    assert error_px(before.wcs, after.wcs, correction, pixel) < (1e-6 if tan else 5e-2)
     # What is written is what sunpy reads once more.
     again = type(after)(after.data, after.meta)
     assert_allclose(sky(again.wcs), sky(after.wcs), rtol=0, atol=1e-12)
@@ -273,7 +274,16 @@ def test_a_subclass_and_its_attributes_survive():
 # (data, header) and (data, wcs).
 
 
-@pytest.mark.parametrize("make", [fits.Header, dict, lambda h: make_map().meta.__class__(h)], ids=["fits", "dict", "meta"])
+#: What astropy needs; it warns about the dates sunpy needs.
+PLACE = ("ctype", "cunit", "crpix", "crval", "cdelt", "pc", "cd", "crota2")
+
+
+def as_wcs(header):
+    cards = {key.upper(): header[key] for key in header if key.lower().startswith(PLACE)}
+    return WCS(fits.Header(cards))
+
+
+@pytest.mark.parametrize("make", [fits.Header, dict, MetaDict])
 def test_data_and_header(make):
     data = np.zeros(SHAPE)
     header = make({key.upper(): value for key, value in (HEADER | PC).items()})
@@ -282,15 +292,18 @@ def test_data_and_header(make):
     assert same is data
     assert type(new) is type(header)
     assert dict(header) == dict(old)
-    before, after = (WCS(fits.Header({k.upper(): v for k, v in (HEADER | PC | {k.lower(): h[k] for k in h if k.lower() in PC or k.lower()[:5] in ("crval", "cdelt")}).items()})) for h in (header, new))
-    assert error_px(before, after, CORRECTION) < 1e-6
+    assert error_px(as_wcs(header), as_wcs(new), CORRECTION) < 1e-6
     assert "sunalign" in str(new["HISTORY"])
+    assert {key for key in header if new[key] != header[key]} == {
+        key for key in header if key.lower() in (*PC, "crval1", "crval2", "cdelt1", "cdelt2")
+    }
 
 
 @pytest.mark.parametrize("convention", ["PC", "CD", "CROTA2", "CDELT"])
 @pytest.mark.parametrize("naxis", [2, 4])
 def test_data_and_wcs(convention, naxis):
-    header = fits.Header({"WCSAXES": naxis, **{k.upper(): v for k, v in (HEADER | CONVENTIONS[convention]).items()}})
+    cards = {key: value for key, value in (HEADER | CONVENTIONS[convention]).items() if key.startswith(PLACE)}
+    header = fits.Header({"WCSAXES": naxis, **{key.upper(): value for key, value in cards.items()}})
     if convention == "CD":
         del header["CDELT1"], header["CDELT2"]
     if naxis == 4:

@@ -195,7 +195,7 @@ def _moved(wcs: Any, correction: Correction, points: np.ndarray) -> np.ndarray:
     world[lon], world[lat] = (new[0] + turn) / to_rad[0], new[1] / to_rad[1]
     try:
         return np.array(wcs.world_to_pixel_values(*world), float)
-    except NotImplementedError as error:
+    except (NotImplementedError, ValueError, TypeError) as error:  # gwcs tries a numerical inverse of two axes only
         raise CorrectionError(
             "The gWCS of the cube has no inverse, which is needed to find where its pixels move. "
             "Give its transform an inverse, or the cube a FITS WCS."

@@ -18,6 +18,7 @@ import re
 import textwrap
 from collections.abc import Iterable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -122,12 +123,12 @@ class SkyPart:
     @property
     def zenithal(self) -> bool:
         """Whether the plane's origin is the native pole."""
-        return bool(self._projection().wcs.theta0 == 90)
+        return bool(self._projection.wcs.theta0 == 90)
 
     @property
     def pole(self) -> float:
         """LONPOLE, given or by default."""
-        return float(self._projection().wcs.lonpole)
+        return float(self._projection.wcs.lonpole)
 
     def to_plane(self, pixels: np.ndarray) -> np.ndarray:
         """Plane coordinates, shape (2, k), of 0-based pixel coordinates of shape (n, k)."""
@@ -137,18 +138,19 @@ class SkyPart:
 
     def to_sky(self, plane: np.ndarray) -> np.ndarray:
         """Directions, shape (3, k), of plane coordinates."""
-        lon, lat = self._projection().wcs_pix2world(*plane, 1)
+        lon, lat = self._projection.wcs_pix2world(*plane, 1)
         return direction(np.radians(lon), np.radians(lat))
 
     def from_sky(self, directions: np.ndarray) -> np.ndarray:
         """Plane coordinates, shape (2, k), of directions."""
         lon, lat = angles(directions)
-        return np.array(self._projection().wcs_world2pix(np.degrees(lon), np.degrees(lat), 1))
+        return np.array(self._projection.wcs_world2pix(np.degrees(lon), np.degrees(lat), 1))
 
     def in_pixels(self, difference: np.ndarray) -> np.ndarray:
         """Lengths, in pixels, of small differences in the plane."""
         return np.hypot.reduce(np.linalg.pinv(self.rows) @ difference, axis=0)
 
+    @cached_property
     def _projection(self) -> WCS:
         # A WCS whose pixel coordinates (from 1, CRPIX = 0) are the plane's.
         plane = WCS(naxis=2)
@@ -317,7 +319,8 @@ def keywords(
     units : `tuple` of unit
         Those of the longitude and latitude axes.
     crota_key : `str`, optional
-        Keyword that is the rotation where there is neither PC nor CD; that of the latitude axis by default.
+        Keyword that is the rotation where there is neither PC nor CD; that of the latitude axis by default, and none
+        if it is empty.
 
     Returns
     -------
@@ -325,7 +328,7 @@ def keywords(
         Upper-case keyword to value; only what differs from ``values``.
     """
     per_unit = np.array([unit.to(u.deg) for unit in units])
-    crota_key = crota_key or _crota_key(part)
+    crota_key = _crota_key(part) if crota_key is None else crota_key
     least = _NEGLIGIBLE * float(np.abs(part.rows).max())
     new: dict[str, float] = {
         f"CRVAL{axis + 1}": solution.part.crval[k] / per_unit[k]

@@ -172,16 +172,22 @@ def _map_cards(target: GenericMap, part: SkyPart, solution: Solution) -> tuple[d
     """Keywords for a map and the residual of the map that has them."""
     units = tuple(target.spatial_units)
     values = plain_values(target.meta)
-    cards = keywords(values, part, solution, units=units, crota_key=_map_crota_key(target))
+    crota_key = _map_crota_key(target)
+    cards = keywords(values, part, solution, units=units, crota_key=crota_key or "")
     corrected = _with_cards(target, cards)
     residual = solution.residual(_map_part(corrected))
-    cdelt = [f"CDELT{axis + 1}" in cards for axis in part.axes]
-    if not any(cdelt) or any(new != old for new, old in zip(corrected.scale, target.scale, strict=True)):
+    if residual < 1e-6 or (crota_key and _reads_cdelt(target, corrected)):
         return cards, residual
-    # Some sources take their scale from other keywords than CDELT (GONG: the limb). They all read PC.
-    pc = solution.part.rows / np.array([s.to_value(u.deg / u.pix) for s in target.scale])[:, None]
+    # Some sources take their scale from other keywords than CDELT (GONG: the limb), or in other units. They all read PC.
+    pc = solution.part.rows / np.array([s.to_value(u.deg / u.pix) for s in corrected.scale])[:, None]
     forced = cards | {f"PC{i + 1}_{j + 1}": float(pc[i, j]) for i in range(2) for j in range(2)}
-    return forced, solution.residual(_map_part(_with_cards(target, forced)))
+    better = solution.residual(_map_part(_with_cards(target, forced)))
+    return (forced, better) if better < residual else (cards, residual)
+
+
+def _reads_cdelt(target: GenericMap, corrected: GenericMap) -> bool:
+    changed = any(target.meta.get(key) != corrected.meta.get(key) for key in ("cdelt1", "cdelt2"))
+    return not changed or any(new != old for new, old in zip(corrected.scale, target.scale, strict=True))
 
 
 def _with_cards(target: GenericMap, cards: Mapping[str, float]) -> GenericMap:

@@ -52,25 +52,84 @@ class NCC(Metric):
         Gain and offset are projected out, as in ECC (Evangelidis & Psarakis 2008, IEEE PAMI 30, 1858): the model is
         ``t = a m + b`` with a and b the best for every trial.
         """
-        valid = ~mask
-        p, n = len(jacobian), int(np.count_nonzero(valid))
-        m, t = (_centred(image, valid) for image in (reference, target))
-        if m is None or t is None:
-            return NormalEquations(0.0, np.zeros(p), np.eye(p), np.zeros((p, *mask.shape)), n)
-        mm, mt = np.dot(m, m), np.dot(m, t)
-        gain = mt / mm
-        g = np.stack([row[valid].astype(np.float64) for row in jacobian])
-        g -= g.mean(axis=1, keepdims=True)
-        gm = g @ m
-        hessian = gain**2 * (g @ g.T - np.outer(gm, gm) / mm)
-        gradient = gain * (g @ t - gain * gm)
-        residual = t - gain * m
-        # Orthogonal to m and to constants: what is left when the gain and the offset have taken their share.
-        g -= np.outer(gm / mm, m)
-        contributions = np.zeros((p, *mask.shape))
-        contributions[:, valid] = gain * g * residual
-        score = float(np.clip(mt / np.sqrt(mm * np.dot(t, t)), -1, 1))
-        return NormalEquations(score, gradient, hessian, contributions, n)
+        p, n = len(jacobian), int(np.count_nonzero(~mask))
+        _, gram = _gram(reference, target, jacobian, mask)
+        mm, mt, tt = gram[0, 0], gram[0, 1], gram[1, 1]
+        if _moments(reference, target, ~mask) is None or min(mm, tt) <= 0:
+            return NormalEquations(0.0, np.zeros(p), np.eye(p), n)
+        gain, gm, gt = mt / mm, gram[2:, 0], gram[2:, 1]
+        return NormalEquations(
+            score=float(np.clip(mt / np.sqrt(mm * tt), -1, 1)),
+            gradient=gain * (gt - gain * gm),
+            hessian=gain**2 * (gram[2:, 2:] - np.outer(gm, gm) / mm),
+            n_pixels=n,
+        )
+
+    def block_scores(
+        self, reference: np.ndarray, jacobian: np.ndarray, target: np.ndarray, mask: np.ndarray, block: tuple[int, int]
+    ) -> np.ndarray:
+        """Every block's share of the gradient, shape (p, n_blocks), from which errors are estimated.
+
+        Parameters
+        ----------
+        reference, jacobian, target, mask
+            As in `normal_equations`.
+        block : `tuple` of `int`
+            ``(height, width)`` in pixels.
+        """
+        p, (ny, nx) = len(jacobian), mask.shape
+        (mean_m, mean_t, *mean_g), gram = _gram(reference, target, jacobian, mask)
+        gain, tilt = gram[0, 1] / gram[0, 0], gram[2:, 0] / gram[0, 0]
+        edges = np.arange(0, nx, block[1])
+        sums = []
+        for start in range(0, ny, block[0]):
+            rows = slice(start, start + block[0])
+            valid = ~mask[rows]
+            m = np.where(valid, reference[rows] - mean_m, 0.0)
+            residual = np.where(valid, target[rows] - mean_t, 0.0) - gain * m
+            share = np.empty((p, len(edges)))
+            for k in range(p):
+                # Orthogonal to m and to constants: what is left when gain and offset have taken their share.
+                slope = np.where(valid, jacobian[k, rows] - mean_g[k], 0.0) - tilt[k] * m
+                share[k] = np.add.reduceat((slope * residual).sum(axis=0), edges)
+            sums.append(gain * share)
+        return np.concatenate(sums, axis=1)
+
+
+def _gram(
+    reference: np.ndarray, target: np.ndarray, jacobian: np.ndarray, mask: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Means of reference, target and derivatives over the valid pixels, and sums of all their products about these.
+
+    In rows that stay in the cache: at 2048² copies of everything would not even stay in memory.
+    """
+    ny, nx = mask.shape
+    images = [reference, target, *jacobian]
+    near = np.array([_near_mean(image, mask) for image in images])
+    rows = max(1, _BLOCK // max(nx, 1))
+    gram = np.zeros((len(images) + 1, len(images) + 1))
+    stack = np.ones((len(images) + 1, rows * nx))
+    for start in range(0, ny, rows):
+        part = slice(start, start + rows)
+        hidden = mask[part].ravel()
+        z = stack[:, : hidden.size]
+        z[-1] = 1.0
+        for row, image, offset in zip(z, images, near, strict=False):
+            np.subtract(image[part].ravel(), offset, out=row)
+        if hidden.any():
+            z[:, hidden] = 0.0
+        gram += z @ z.T
+    n, sums = max(gram[-1, -1], 1.0), gram[-1, :-1]
+    return near + sums / n, gram[:-1, :-1] - np.outer(sums, sums) / n
+
+
+def _near_mean(image: np.ndarray, mask: np.ndarray) -> float:
+    """Mean of some thousand valid pixels: close enough for the products about it to keep their digits."""
+    step = max(1, image.size // 4096) | 1
+    some = image.ravel()[::step][~mask.ravel()[::step]]
+    if some.size == 0:
+        some = image[~mask]
+    return float(some.mean(dtype=np.float64)) if some.size else 0.0
 
 
 def _moments(reference: np.ndarray, target: np.ndarray, valid: np.ndarray) -> tuple[float, float, float] | None:
@@ -111,17 +170,6 @@ def _moments(reference: np.ndarray, target: np.ndarray, valid: np.ndarray) -> tu
 def _dot(a: np.ndarray, b: np.ndarray) -> float:
     # BLAS splits long sums between its threads, whose number differs between this process and a worker.
     return float(np.einsum("i,i->", a, b))
-
-
-def _centred(image: np.ndarray, valid: np.ndarray) -> np.ndarray | None:
-    """Valid values less their mean; `None` when they are constant to rounding."""
-    values = image[valid].astype(np.float64, copy=False)
-    if values.size == 0:
-        return None
-    first = float(values[0])
-    values -= first
-    values -= values.mean()
-    return None if _is_rounding(_dot(values, values) / values.size, first) else values
 
 
 def _is_rounding(variance: float, value: float) -> bool:

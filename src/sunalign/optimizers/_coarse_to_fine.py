@@ -66,7 +66,7 @@ class CoarseToFine(Optimizer):
             return self._hill_climb(objective, space, peaks, rng)
         tops = [climb(coarse, x, tolerance=0.05) for x in peaks]
         start = max(tops, key=lambda top: top.equations.score).x if tops else space.start
-        top = climb(objective.at_level(1.0), start, tolerance=self.tolerance)
+        top = climb(objective.at_finest_level(), start, tolerance=self.tolerance)
         return best_of(
             objective,
             [top.x],

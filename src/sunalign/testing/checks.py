@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from sunalign.abc import Corrector, Metric, Optimizer, Plugin, ReferenceBuilder
@@ -18,6 +18,8 @@ from sunalign.testing import (
 from sunalign.testing._law import Check
 
 __all__ = ["check_plugin", "checks_for", "parametrize_with_checks"]
+
+Expected = Mapping[str, str] | Callable[[Plugin], Mapping[str, str]] | None
 
 _BY_KIND: dict[type[Plugin], tuple[Check, ...]] = {
     Metric: checks_metric.CHECKS,
@@ -88,18 +90,16 @@ def check_plugin(plugin: Plugin, *, expected_failures: Mapping[str, str] | None 
         raise ExceptionGroup(f"{plugin!r} breaks {len(broken)} of {len(checks)} laws.", broken)
 
 
-def parametrize_with_checks(
-    plugins: Sequence[Plugin], *, expected_failures: Mapping[str, str] | None = None
-) -> Any:
+def parametrize_with_checks(plugins: Sequence[Plugin], *, expected_failures: Expected = None) -> Any:
     """Make a pytest test of every law for every plugin.
 
     Parameters
     ----------
     plugins : sequence of `~sunalign.abc.Plugin`
         Instances, so that options are tested too.
-    expected_failures : mapping, optional
-        Name of a check to the reason why it does not hold. Such a test is expected to fail: the day it passes, the
-        entry has to go.
+    expected_failures : mapping or callable, optional
+        Name of a check to the reason why it does not hold, or a function that makes such a mapping of a plugin. Such a
+        test is expected to fail: the day it passes, the entry has to go.
 
     Returns
     -------
@@ -119,20 +119,16 @@ def parametrize_with_checks(
     """
     import pytest
 
-    pairs = [(plugin, check) for plugin in plugins for check in checks_for(plugin)]
-    reasons = _checked(expected_failures, [check for _, check in pairs])
-
-    def marks(check: Check) -> Any:
-        reason = reasons.get(check.__name__)
-        return () if reason is None else pytest.mark.xfail(reason=reason, strict=True)
-
-    return pytest.mark.parametrize(
-        ("plugin", "check"),
-        [
-            pytest.param(plugin, check, id=f"{_short(plugin)}-{check.__name__}", marks=marks(check))
-            for plugin, check in pairs
-        ],
-    )
+    if not callable(expected_failures):
+        _checked(expected_failures, [check for plugin in plugins for check in checks_for(plugin)])
+    cases = []
+    for plugin in plugins:
+        reasons = (expected_failures(plugin) if callable(expected_failures) else expected_failures) or {}
+        for check in checks_for(plugin):
+            reason = reasons.get(check.__name__)
+            marks = () if reason is None else pytest.mark.xfail(reason=reason, strict=True)
+            cases.append(pytest.param(plugin, check, id=f"{_short(plugin)}-{check.__name__}", marks=marks))
+    return pytest.mark.parametrize(("plugin", "check"), cases)
 
 
 def _checked(expected_failures: Mapping[str, str] | None, checks: Sequence[Check]) -> Mapping[str, str]:

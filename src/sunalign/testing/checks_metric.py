@@ -184,7 +184,7 @@ def check_shift_surface_equals_brute_force(metric: Metric) -> None:
     ny, nx, my, mx, min_overlap = 16, 13, 4, 3, 0.5
     wide, (_, target, target_mask) = smooth_image((ny + 2 * my, nx + 2 * mx), seed=8, smoothness=2.0), _pair(8, (ny, nx))
     reference_mask = np.zeros(wide.shape, bool)
-    reference_mask[:7], reference_mask[10:12, 4:9] = True, True
+    reference_mask[:11], reference_mask[14:16, 4:9] = True, True
     arrays = (np.where(reference_mask, np.nan, wide), target, reference_mask, target_mask)
     with unchanged("The metric's shift_surface()", *arrays):
         surface = metric.shift_surface(*arrays, (my, mx), min_overlap)
@@ -245,12 +245,6 @@ def _require_consistency(equations: NormalEquations, pair: _Pair, n: int) -> Non
         equations.gradient.shape == (n,) and equations.hessian.shape == (n, n),
         f"For {n} parameters the gradient has shape ({n},) and the hessian ({n}, {n}).",
     )
-    shape = (n, *pair.mask.shape)
-    require(equations.contributions.shape == shape, f"The contributions have shape {shape}.")
-    require(not equations.contributions[:, pair.mask].any(), "Masked pixels contribute to the gradient.")
-    total = equations.contributions.sum(axis=(1, 2))
-    scale = np.abs(equations.contributions).sum(axis=(1, 2)).max()
-    require(np.allclose(total, equations.gradient, rtol=0, atol=1e-6 * scale), "The contributions add up to the gradient.")
     lowest = np.linalg.eigvalsh(equations.hessian).min()
     require(
         np.allclose(equations.hessian, equations.hessian.T) and lowest >= -1e-9 * np.abs(equations.hessian).max(),

@@ -283,8 +283,7 @@ class _Counting(NCC):
 
 def _level(equations: NormalEquations, score: float) -> NormalEquations:
     n = len(equations.gradient)
-    zeros = np.zeros_like(equations.contributions)
-    return NormalEquations(score, np.zeros(n), np.zeros((n, n)), zeros, equations.n_pixels)
+    return NormalEquations(score, np.zeros(n), np.zeros((n, n)), equations.n_pixels)
 
 
 class _NeverEndsError(BaseException):

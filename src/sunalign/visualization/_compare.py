@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -122,6 +123,9 @@ def blink(
     """
     from matplotlib.animation import FuncAnimation
 
+    if path is not None:
+        # First of all: an animation that is made and not used raises matplotlib's warning.
+        _check(Path(path), overwrite)
     grid = result.problem.target.grid
     width, height = extent_of(grid)
     panel = float(np.clip(5.0 * width / height, 2.6, 5.0))
@@ -146,13 +150,19 @@ def blink(
     return animation
 
 
+def _check(path: Path, overwrite: bool) -> None:
+    from sunalign.io import _check_output
+
+    if path.suffix.lower() != ".gif":
+        raise ValueError(f"A blink is written as a GIF; name it like blink.gif, not {path.name!r}.")
+    _check_output(path, overwrite)
+
+
 def _save(animation: FuncAnimation, path: str | os.PathLike[str], interval: float, dpi: float, overwrite: bool) -> None:
     from matplotlib.animation import PillowWriter
 
     from sunalign.io import atomic_write
 
-    if os.path.splitext(path)[1].lower() != ".gif":  # noqa: PTH122  (a str or a path)
-        raise ValueError(f"A blink is written as a GIF; name it like blink.gif, not {os.fspath(path)!r}.")
     with atomic_write(path, overwrite) as temporary:
         animation.save(str(temporary), writer=PillowWriter(fps=1000 / interval), dpi=dpi)
 
