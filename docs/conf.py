@@ -6,9 +6,7 @@ packages sunalign stands on, which has to be fetched; without it their names are
 
 import datetime
 import os
-import warnings
 from importlib.metadata import version as installed_version
-from pathlib import Path
 
 # Read when a library is first loaded: a build is no place for a thread a core.
 os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1", MKL_NUM_THREADS="1", MPLBACKEND="Agg")
@@ -17,9 +15,6 @@ from astropy.utils import iers
 
 # The tables that come with astropy are recent enough for every date here.
 iers.conf.auto_download = False
-
-ROOT = Path(__file__).parent.parent
-HERE = Path(__file__).parent
 
 # -- Project -----------------------------------------------------------------
 
@@ -53,6 +48,7 @@ autodoc_inherit_docstrings = True
 napoleon_google_docstring = False
 napoleon_use_param = False
 napoleon_use_rtype = False
+napoleon_use_ivar = True
 copybutton_prompt_text = r">>> |\.\.\. |\$ "
 copybutton_prompt_is_regexp = True
 
@@ -92,20 +88,7 @@ if os.environ.get("SUNALIGN_DOCS_INTERSPHINX"):
         "reproject": ("https://reproject.readthedocs.io/en/stable/", None),
     }
 
-# -- Changelog -----------------------------------------------------------------
-
-changelog_towncrier_skip_if_empty = True
-
 # -- Gallery -------------------------------------------------------------------
-
-
-def reset_sunalign(gallery_conf, fname):
-    """Before every example: warnings of the libraries about each other are not part of it."""
-    import matplotlib as mpl
-
-    mpl.rcParams["figure.dpi"] = 110
-    warnings.filterwarnings("ignore", category=FutureWarning)
-
 
 sphinx_gallery_conf = {
     "examples_dirs": "examples/gallery",
@@ -114,7 +97,7 @@ sphinx_gallery_conf = {
     "within_subsection_order": "FileNameSortKey",
     "abort_on_example_error": False,
     "only_warn_on_example_error": False,
-    "reset_modules": ("matplotlib", reset_sunalign),
+    "reset_modules": ("matplotlib",),
     "matplotlib_animations": True,
     "remove_config_comments": True,
     "show_memory": False,

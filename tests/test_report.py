@@ -119,12 +119,20 @@ def test_doubt_is_said(result, tmp_path):
 @pytest.mark.skipif(BROWSER is None, reason="No Chromium or Chrome is installed.")
 def test_a_browser_shows_it(page, tmp_path):
     shot = tmp_path / "shot.png"
-    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-dev-shm-usage",
-             "--disable-background-networking", "--disable-component-update", "--disable-sync"]  # fmt: skip
+    flags = (
+        "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-dev-shm-usage "
+        "--disable-background-networking --disable-component-update --disable-sync"
+    ).split()
     profile = tmp_path / "profile"
     profile.mkdir()
     command = [BROWSER, *flags, f"--user-data-dir={profile}", "--window-size=1000,3000", f"--screenshot={shot}"]
-    subprocess.run([*command, page.as_uri()], check=True, capture_output=True, timeout=90, env={**os.environ, "HOME": str(tmp_path)})
+    subprocess.run(
+        [*command, page.as_uri()],
+        check=True,
+        capture_output=True,
+        timeout=90,
+        env={**os.environ, "HOME": str(tmp_path)},
+    )
     with Picture.open(shot) as picture:
         pixels = np.asarray(picture.convert("RGB"), float)
     assert pixels.shape == (3000, 1000, 3)

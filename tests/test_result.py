@@ -18,7 +18,9 @@ from sunalign.quality import Quality
 @pytest.fixture(scope="module")
 def result():
     pair = simulate.raster_pair(seed=3, n_steps=32, n_slit=200)
-    return sunalign.align(pair.target, pair.reference, fit=("shift", "rotation"), max_shift=60 * u.arcsec, on_doubt="ignore")
+    return sunalign.align(
+        pair.target, pair.reference, fit=("shift", "rotation"), max_shift=60 * u.arcsec, on_doubt="ignore"
+    )
 
 
 def test_free_parameters_in_order(result):

@@ -128,7 +128,7 @@ def test_a_figure_of_ones_own(result):
     assert result.plot_residual(fig=Figure()).axes
 
 
-@pytest.mark.parametrize("make", [lambda: plt.figure().add_subplot(), lambda: "an axis", lambda: []])
+@pytest.mark.parametrize("make", [lambda: plt.figure().add_subplot(), lambda: "an axis", list])
 def test_axes_without_coordinates_are_refused(result, make):
     with pytest.raises(TypeError, match="WCSAxes"):
         result.plot(axes=make())

@@ -10,6 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from sunalign._align import align
 from sunalign._attach import attach, detach
 from sunalign._working_grid import reproject_to_reference
+from sunalign.catalog import fido_query, find_images
 from sunalign.correction import Correction
 from sunalign.correctors import correct
 from sunalign.intensity import IntensityScaling
@@ -28,6 +29,8 @@ __all__ = [
     "attach",
     "correct",
     "detach",
+    "fido_query",
+    "find_images",
     "reproject_to_reference",
 ]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -11,7 +12,16 @@ import numpy as np
 from scipy.optimize import OptimizeResult
 from sunpy import log
 
-from sunalign._inputs import as_references, checked_jobs, make_rng, prepare, prepared_references, reporter
+from sunalign._inputs import (
+    as_references,
+    checked_budget,
+    checked_jobs,
+    checked_overlap,
+    make_rng,
+    prepare,
+    prepared_references,
+    reporter,
+)
 from sunalign._options import make_plugins
 from sunalign._search_space import (
     check_resolution,
@@ -28,7 +38,15 @@ from sunalign._working_grid import on_working_grid
 from sunalign.abc import Corrector, Metric, Optimizer, ReferenceBuilder
 from sunalign.correction import Correction
 from sunalign.correctors import FITSCorrector, add_history, corrector_for
-from sunalign.exceptions import AlignmentDoubtError, AlignmentError, CorrectionError, PluginError, WorkerError, warn_user
+from sunalign.exceptions import (
+    AlignmentDoubtError,
+    AlignmentError,
+    CorrectionError,
+    PluginError,
+    WorkerError,
+    told,
+    warn_user,
+)
 from sunalign.images import Image, to_image
 from sunalign.intensity import IntensityScaling, make_scaling
 from sunalign.objective import BudgetSpent, Objective, Problem, SearchSpace
@@ -138,6 +156,7 @@ def align(
     if on_doubt not in ("warn", "raise", "ignore"):
         raise ValueError(f"'on_doubt' is 'warn', 'raise' or 'ignore'; got {on_doubt!r}.")
     n_jobs, rng = checked_jobs(n_jobs), make_rng(rng)
+    max_evaluations, min_overlap = checked_budget(max_evaluations), checked_overlap(min_overlap)
 
     # The images.
     references = prepared_references(as_references(reference), reference_mask, reference_limits)
@@ -214,6 +233,7 @@ def align(
         reference=built,
         surface=surface,
         problem=problem,
+        space=space,
         extra={key: value for key, value in found.items() if key not in ("x", "fun", "success", "message", "nit")},
     )
     result = replace(result, aligned=_corrected(plugins[Corrector], target, given, result))
@@ -238,9 +258,7 @@ def _build(builder: ReferenceBuilder, references: Sequence[Any], image: Image, m
         # Its own words about the user's input.
         raise
     except Exception as error:
-        raise PluginError(
-            f"The reference builder '{name_of(builder)}' failed: {type(error).__name__}: {error}."
-        ) from error
+        raise PluginError(f"The reference builder '{name_of(builder)}' failed: {told(error)}.") from error
     if isinstance(built, Reference):
         return built.within(margin)
     if isinstance(built, Image) or _is_readable(built):
@@ -267,6 +285,12 @@ def _scaled_reference(reference: Reference, image: Image, scaling: IntensityScal
     values = reference.intensities()
     if values is None:
         values = reference.sample_grid(np.eye(3), image.grid.shape, np.arange(image.grid.shape[1], dtype=float))
+    finite = values[np.isfinite(values)]
+    if finite.size and finite.min() == finite.max():
+        raise AlignmentError(
+            f"The reference is constant where the target can be: every valid pixel is {finite[0]:g}, so there is "
+            f"nothing to align. Check both pointings and reference_limits, or raise max_shift."
+        )
     return reference.scaled(scaling.fit(values))
 
 
@@ -284,14 +308,9 @@ def _maximize(
     except (PluginError, AlignmentError, WorkerError):
         raise
     except Exception as error:
-        raise PluginError(f"The optimizer '{name}' failed: {type(error).__name__}: {error}.") from error
-    x = np.asarray(found.get("x") if isinstance(found, OptimizeResult) else None, dtype=object)
-    if x.shape != (len(space),) or "fun" not in found or "success" not in found:
-        raise PluginError(
-            f"The optimizer '{name}' returned {found!r}; it has to return a scipy OptimizeResult with x of "
-            f"{len(space)} numbers, fun and success."
-        )
-    found.x = x.astype(float)
+        raise PluginError(f"The optimizer '{name}' failed: {told(error)}.") from error
+    _check_result(name, found, len(space))
+    found.x, found.fun = np.asarray(found.x, float), float(found.fun)
     if not np.isfinite(found.x).all() or np.any(found.x != space.clip(found.x)):
         raise PluginError(f"The optimizer '{name}' returned a point outside the bounds: {found.x.tolist()}.")
     if not np.isfinite(found.fun):
@@ -303,6 +322,22 @@ def _maximize(
     return found
 
 
+def _check_result(name: str, found: Any, n: int) -> None:
+    wanted = f"it has to return a scipy OptimizeResult with x of {n} numbers, fun and success"
+    if not isinstance(found, OptimizeResult):
+        raise PluginError(f"The optimizer '{name}' returned {type(found).__name__}; {wanted}.")
+    missing = [key for key in ("x", "fun", "success") if key not in found]
+    if missing:
+        raise PluginError(f"The optimizer '{name}' returned a result without {' and '.join(missing)}; {wanted}.")
+    for key, shape in (("x", (n,)), ("fun", ())):
+        value = np.asarray(found[key])
+        if value.shape != shape or value.dtype.kind not in "fiu":
+            raise PluginError(
+                f"The optimizer '{name}' returned a result whose {key} is of type {value.dtype} and shape "
+                f"{value.shape}; {wanted}."
+            )
+
+
 def _corrected(corrector: Corrector, target: Any, given: Image, result: AlignmentResult) -> Any:
     # A path is read as a map, which is what comes back of it, unless the corrector is the one for files.
     source = target if isinstance(corrector, FITSCorrector) else given.source
@@ -311,7 +346,13 @@ def _corrected(corrector: Corrector, target: Any, given: Image, result: Alignmen
     except (AlignmentError, TypeError, ValueError, OSError):
         raise
     except Exception as error:
-        raise PluginError(f"The corrector '{name_of(corrector)}' failed: {type(error).__name__}: {error}.") from error
+        raise PluginError(f"The corrector '{name_of(corrector)}' failed: {told(error)}.") from error
+    alike = (str, os.PathLike) if isinstance(source, (str, os.PathLike)) else type(source)
+    if not isinstance(aligned, alike):
+        raise PluginError(
+            f"The corrector '{name_of(corrector)}' returned {type(aligned).__name__}; "
+            f"it has to return the type that it was given, {type(source).__name__}."
+        )
     header = aligned[1] if isinstance(aligned, tuple) else getattr(aligned, "meta", None)
     if isinstance(header, MutableMapping):
         add_history(header, result.provenance())
@@ -325,4 +366,4 @@ def _voice(result: AlignmentResult, doubts: Sequence[str], on_doubt: str) -> Non
     message = f"The alignment of {result.target.name} is doubtful. {' '.join(doubts)}"
     if on_doubt == "raise":
         raise AlignmentDoubtError(message, result)
-    warn_user(message, stacklevel=3)
+    warn_user(message)

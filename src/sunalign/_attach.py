@@ -19,6 +19,9 @@ __all__ = ["attach", "detach"]
 
 TARGETS: tuple[type, ...] = (GenericMap, NDCubeBase)
 
+# Classes that were found to have a method of that name: saying so once is enough.
+_WARNED: set[type] = set()
+
 
 def align_to(self: Any, reference: Any, *, return_result: bool = False, **options: Any) -> Any:
     """Correct this image's pointing by comparing it with a reference.
@@ -49,7 +52,8 @@ def attach(targets: tuple[type, ...] = TARGETS) -> None:
         existing = inspect.getattr_static(cls, "align_to", None)
         if existing is None:
             cls.align_to = align_to  # type: ignore[attr-defined]
-        elif existing is not align_to:
+        elif existing is not align_to and cls not in _WARNED:
+            _WARNED.add(cls)
             warn_user(f"{cls.__name__} has an align_to of its own, which is left alone; use sunalign.align() instead.")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from numbers import Integral
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,16 @@ from sunpy.map import GenericMap, MapSequence
 from sunalign.exceptions import AlignmentError
 from sunalign.images import Image, to_image
 
-__all__ = ["as_references", "checked_jobs", "make_rng", "prepare", "reporter"]
+__all__ = [
+    "as_references",
+    "checked_budget",
+    "checked_jobs",
+    "checked_overlap",
+    "make_rng",
+    "prepare",
+    "prepared_references",
+    "reporter",
+]
 
 Limits = tuple[float | None, float | None]
 
@@ -60,9 +69,7 @@ def prepare(image: Image, mask: np.ndarray | None, limits: Limits | None, word: 
             )
         image = image.masked(mask)
     if limits is not None:
-        lower, upper = (None, None) if len(limits) != 2 else limits
-        if len(limits) != 2 or (lower is not None and upper is not None and not lower < upper):
-            raise AlignmentError(f"'{word}_limits' is (lower, upper) with lower < upper, None for no limit; got {limits}.")
+        lower, upper = _pair_of_limits(limits, word)
         with np.errstate(invalid="ignore"):
             below = image.data < (-np.inf if lower is None else lower)
             image = image.masked(below | (image.data > (np.inf if upper is None else upper)))
@@ -81,6 +88,16 @@ def prepare(image: Image, mask: np.ndarray | None, limits: Limits | None, word: 
     return image
 
 
+def _pair_of_limits(limits: Any, word: str) -> Limits:
+    try:
+        lower, upper = limits
+        if lower is None or upper is None or lower < upper:
+            return lower, upper
+    except (TypeError, ValueError):
+        pass
+    raise AlignmentError(f"'{word}_limits' is (lower, upper) with lower < upper, None for no limit; got {limits}.")
+
+
 def prepared_references(references: Sequence[Any], mask: np.ndarray | None, limits: Limits | None) -> list[Any]:
     """References with mask and limits applied; without those they stay unopened."""
     if mask is None and limits is None:
@@ -97,9 +114,28 @@ def checked_jobs(n_jobs: int) -> int:
     )
 
 
+def checked_budget(max_evaluations: int | None) -> int | None:
+    """Largest number of evaluations: 1 or more, or `None` for no limit."""
+    if max_evaluations is None:
+        return None
+    if not isinstance(max_evaluations, Integral) or max_evaluations < 1:
+        raise ValueError(f"'max_evaluations' is 1 or more, or None for no limit; got {max_evaluations!r}.")
+    return int(max_evaluations)
+
+
+def checked_overlap(min_overlap: float) -> float:
+    """Fraction of the target that the reference has to cover."""
+    if not (isinstance(min_overlap, Real) and 0 <= min_overlap <= 1):
+        raise ValueError(f"'min_overlap' is a fraction of the target's valid pixels, 0 to 1; got {min_overlap!r}.")
+    return float(min_overlap)
+
+
 def make_rng(rng: np.random.Generator | int | None) -> np.random.Generator:
     """Normalise as SPEC 7 says."""
-    return np.random.default_rng(rng)
+    try:
+        return np.random.default_rng(rng)
+    except (TypeError, ValueError):
+        raise TypeError(f"'rng' is a numpy.random.Generator, a seed of 0 or more, or None; got {rng!r}.") from None
 
 
 @contextmanager

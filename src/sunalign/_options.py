@@ -7,6 +7,8 @@ chosen plugins has that option. Nothing is guessed and nothing is dropped.
 from __future__ import annotations
 
 import difflib
+import inspect
+from collections.abc import Mapping
 from typing import Any
 
 from sunalign.abc import Plugin
@@ -17,14 +19,14 @@ __all__ = ["make_plugins"]
 Choice = str | type[Plugin] | Plugin
 
 
-def make_plugins(choices: dict[type[Plugin], Choice], options: dict[str, Any]) -> dict[type[Plugin], Any]:
+def make_plugins(choices: Mapping[type[Plugin], Choice], options: Mapping[str, Any]) -> dict[type[Plugin], Any]:
     """Build one plugin of every kind.
 
     Parameters
     ----------
-    choices : `dict`
+    choices : mapping
         A name, a class or an instance for every kind. An instance is final.
-    options : `dict`
+    options : mapping
         Loose keywords. Each must be an option of exactly one of the chosen classes.
 
     Returns
@@ -33,6 +35,8 @@ def make_plugins(choices: dict[type[Plugin], Choice], options: dict[str, Any]) -
         An instance for every kind.
     """
     resolved = {kind: resolve(kind, choice) for kind, choice in choices.items()}
+    for plugin in resolved.values():
+        plugin.option_names()  # refuses a plugin whose options have no names, whether or not one is given
     owned: dict[type[Plugin], dict[str, Any]] = {kind: {} for kind in resolved}
     for name, value in options.items():
         owned[_owner(name, resolved)][name] = value
@@ -63,8 +67,10 @@ def _describe(kind: type[Plugin], plugin: Any) -> str:
 
 
 def _nobody(name: str, resolved: dict[type[Plugin], Any]) -> str:
-    known = {option: kind for kind, plugin in resolved.items() for option in plugin.option_names()}
-    near = difflib.get_close_matches(name, known, n=1)
+    from sunalign._align import align  # which imports this module
+
+    known = [option for plugin in resolved.values() for option in plugin.option_names()]
+    near = difflib.get_close_matches(name, [*known, *inspect.signature(align).parameters], n=1)
     hint = f" Did you mean '{near[0]}'?" if near else ""
     listed = "; ".join(
         f"{_describe(kind, plugin)}: {', '.join(plugin.option_names()) or 'none'}" for kind, plugin in resolved.items()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from numbers import Real
 from typing import Any
 
 import astropy.units as u
@@ -34,7 +35,8 @@ def free_parameters(fit: str | Sequence[str]) -> tuple[str, ...]:
     wanted: set[str] = set()
     for word in [fit] if isinstance(fit, str) else fit:
         if word not in _SHORTHANDS and word not in PARAMETERS:
-            raise AlignmentError(f"'fit' has no parameter {word!r}; choose among {', '.join([*_SHORTHANDS, *PARAMETERS])}.")
+            known = ", ".join(dict.fromkeys([*_SHORTHANDS, *PARAMETERS]))
+            raise AlignmentError(f"'fit' has no parameter {word!r}; choose among {known}.")
         wanted.update(_SHORTHANDS.get(word, (word,)))
     if not wanted:
         raise AlignmentError("'fit' names no parameter; give at least one, such as fit=('shift',).")
@@ -163,13 +165,21 @@ def _number(name: str, value: Any, argument: str) -> float:
     """A parameter as a plain number in its unit: angles are Quantities, scales are not."""
     if name not in UNITS:
         raise AlignmentError(f"'{argument}' has no parameter {name!r}; choose among {', '.join(PARAMETERS)}.")
-    unit = UNITS[name]
+    unit, what = UNITS[name], f"'{argument}'" if argument == "max_shift" else f"'{argument}' of {name}"
     if unit == u.dimensionless_unscaled:
         if isinstance(value, u.Quantity) and not value.unit.is_equivalent(unit):
-            raise u.UnitsError(f"'{argument}' of {name} is a plain number; got {value}.")
-        return float(value)
-    if not isinstance(value, u.Quantity):
-        raise TypeError(f"'{argument}' of {name} is an angle with a unit, such as 30 * u.{unit}; got {value!r}.")
-    if not value.unit.is_equivalent(unit):
-        raise u.UnitsError(f"'{argument}' of {name} is an angle; {value} has unit '{value.unit}'.")
-    return float(value.to_value(unit))
+            raise u.UnitsError(f"{what} is a plain number; got {value}.")
+        if np.ndim(value) or not isinstance(value, (Real, u.Quantity)):
+            raise TypeError(f"{what} is a plain number; got {value!r}.")
+        number = float(value)
+    else:
+        if not isinstance(value, u.Quantity):
+            raise TypeError(f"{what} is an angle with a unit, such as 30 * u.{unit}; got {value!r}.")
+        if not value.unit.is_equivalent(unit):
+            raise u.UnitsError(f"{what} is an angle; {value} has unit '{value.unit}'.")
+        if not value.isscalar:
+            raise TypeError(f"{what} is one angle, such as 30 * u.{unit}; got {value}.")
+        number = float(value.to_value(unit))
+    if not np.isfinite(number):
+        raise AlignmentError(f"{what} is a finite number; got {value}.")
+    return number

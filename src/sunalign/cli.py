@@ -51,7 +51,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with _tidy(debug):
             return int(options.run(options))
     except UsageError as error:
-        options.parser.error(str(error))
+        options.parser.print_usage(sys.stderr)
+        print(f"sunalign: error: {error}", file=sys.stderr)
+        raise SystemExit(USAGE) from None
     except KeyboardInterrupt:
         print("sunalign: interrupted", file=sys.stderr)
         return 130
@@ -108,14 +110,23 @@ def make_parser() -> argparse.ArgumentParser:
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--debug", action="store_true", help="show tracebacks, warnings and log messages")
     parser = argparse.ArgumentParser(
-        prog="sunalign", description="Correct the pointing of solar images and slit rasters.", epilog=_EPILOG
+        prog="sunalign",
+        description="Correct the pointing of solar images and slit rasters.",
+        epilog=_EPILOG,
+        allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"sunalign {sunalign.__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
     def command(name: str, run: Callable[[argparse.Namespace], int], help_: str) -> argparse.ArgumentParser:
         made = commands.add_parser(
-            name, parents=[common], help=help_, description=f"{help_[0].upper()}{help_[1:]}.", epilog=_EPILOG
+            name,
+            parents=[common],
+            help=help_,
+            description=f"{help_[0].upper()}{help_[1:]}.",
+            epilog=_EPILOG,
+            # An abbreviation in a script would change its meaning with the next option of that beginning.
+            allow_abbrev=False,
         )
         made.set_defaults(run=run, parser=made)
         return made
@@ -131,7 +142,7 @@ def make_parser() -> argparse.ArgumentParser:
 
 def _add_align(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("target", type=Path, metavar="TARGET", help="FITS file to be corrected; it is never changed")
-    parser.add_argument("reference", type=Path, nargs="+", metavar="REFERENCE", help="FITS files whose pointing is trusted")
+    parser.add_argument("reference", type=Path, nargs="+", metavar="REFERENCE", help="FITS files that can be trusted")
     parser.add_argument("--reference-builder", metavar="NAME", help="how the reference is made of them")
     _add_search(parser)
 
@@ -140,7 +151,7 @@ def _add_raster(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("target", type=Path, metavar="TARGET", help="FITS file of the raster; it is never changed")
     parser.add_argument("directory", type=Path, metavar="DIRECTORY", help="where to look for images, also further down")
     parser.add_argument("--detector", metavar="NAME", help="only images of this detector, such as FSI")
-    parser.add_argument("--max-gap", type=_duration, metavar="TIME", help="longest time without an image, such as 20min")
+    parser.add_argument("--max-gap", type=_duration, metavar="TIME", help="longest time without image, such as 20min")
     parser.add_argument(
         "--reference-builder", metavar="NAME", default="synthetic-raster", help="how the reference is made of them"
     )
@@ -151,14 +162,14 @@ def _add_search(parser: argparse.ArgumentParser) -> None:
     search = parser.add_argument_group("search")
     search.add_argument("--fit", default="shift", metavar="LIST", type=_names,
                         help="what is free, such as shift,scale,rotation or shift_x (default: shift)")  # fmt: skip
-    search.add_argument("--max-shift", type=_angle, metavar="ANGLE", help="largest shift, such as 60arcsec (default: 120arcsec)")
+    search.add_argument("--max-shift", type=_angle, metavar="ANGLE", help="largest shift (default: 120arcsec)")
     search.add_argument("--bounds", type=_bounds, nargs="+", action="extend", default=[], metavar="NAME=LOW,HIGH",
                         help="such as scale_x=0.9,1.1 or rotation=-1deg,1deg")  # fmt: skip
     search.add_argument("--optimizer", metavar="NAME")
     search.add_argument("--metric", metavar="NAME")
     search.add_argument("--scaling", metavar="NAME", help="of the intensities: sqrt, log or linear")
-    search.add_argument("--set", type=_setting, nargs="+", action="extend", default=[], metavar="KEY=VALUE", dest="settings",
-                        help="options of the plugins, such as n_neighbors=60")  # fmt: skip
+    search.add_argument("--set", type=_setting, nargs="+", action="extend", default=[], metavar="KEY=VALUE",
+                        dest="settings", help="options of the plugins, such as n_neighbors=60")  # fmt: skip
     search.add_argument("--n-jobs", type=int, metavar="N", help="worker processes; -1 for one a core")
     search.add_argument("--rng", type=int, metavar="SEED", help="for optimizers that draw")
     search.add_argument("-q", "--no-progress", action="store_true", help="no progress bar")
@@ -266,7 +277,10 @@ def _raster(options: argparse.Namespace) -> int:
     _check_outputs(options)
     start, end = _span(to_image(options.target))
     found = find_images(options.directory, start, end, detector=options.detector, max_gap=options.max_gap)
-    print(f"{len(found)} images between {start.isot} and {end.isot}")
+    # The raster itself, and what was written of it, may be in the directory too.
+    own = {os.path.realpath(path) for path in (options.target, options.output) if path is not None}
+    found = [path for path in found if os.path.realpath(path) not in own]
+    print(f"{len(found)} image{'' if len(found) == 1 else 's'} for {start.isot} to {end.isot}")
     return _run(options, found)
 
 
@@ -282,7 +296,7 @@ def _span(image: Image) -> tuple[Time, Time]:
 
 def _run(options: argparse.Namespace, reference: Any) -> int:
     _check_outputs(options)
-    result = sunalign.align(options.target, reference, on_doubt="ignore", **_keywords(options))
+    result = sunalign.align(options.target, reference, **_keywords(options))
     print(result.summary())
     _write(options, result)
     return GOOD if result.success else DOUBTFUL
@@ -300,12 +314,13 @@ def _keywords(options: argparse.Namespace) -> dict[str, Any]:
         "scaling": options.scaling,
         "n_jobs": options.n_jobs,
         "rng": options.rng,
+        "on_doubt": "ignore",  # The summary and the exit code say it.
         "progress": not options.no_progress and sys.stderr.isatty(),
     }
     loose: Mapping[str, Any] = dict(options.settings)
-    twice = sorted({*named, "on_doubt"} & {*loose})
+    twice = sorted({*named} & {*loose})
     if twice:
-        raise UsageError(f"{', '.join(twice)} cannot be given by --set; there is an option --{twice[0].replace('_', '-')}.")
+        raise UsageError(f"{', '.join(twice)} cannot be given by --set; see 'sunalign align --help'.")
     return {key: value for key, value in named.items() if value is not None} | dict(loose)
 
 
@@ -329,7 +344,8 @@ def _check_outputs(options: argparse.Namespace) -> None:
     if options.plot is not None:
         kinds = FigureCanvasBase.get_supported_filetypes()
         if options.plot.suffix[1:].lower() not in kinds:
-            raise UsageError(f"--plot is a figure such as before_after.png ({', '.join(sorted(kinds))}); got {options.plot}.")
+            listed = ", ".join(sorted(kinds))
+            raise UsageError(f"--plot is a figure such as before_after.png ({listed}); got {options.plot}.")
 
 
 def _check_output(path: Path, overwrite: bool) -> None:
@@ -364,9 +380,10 @@ def _apply(options: argparse.Namespace) -> int:
     from sunalign.io import apply_to_file, load_correction
 
     correction = load_correction(options.correction)
+    source = f"sunalign correction from {options.correction.name}"
 
     def write(path: Path, output: Path, overwrite: bool) -> None:
-        apply_to_file(path, correction, output, overwrite=overwrite, provenance=f"sunalign from {options.correction.name}")
+        apply_to_file(path, correction, output, overwrite=overwrite, provenance=source)
 
     return _each(options, write)
 

@@ -83,7 +83,7 @@ class PixelGrid:
 
     @cached_property
     def matrix(self) -> np.ndarray:
-        """3x3: ``(x, y, 1)`` to a direction of arbitrary positive length."""
+        """3x3 matrix from ``(x, y, 1)`` to a direction of arbitrary positive length."""
         return self._base_matrix[0] @ self._base_affine
 
     @cached_property

@@ -7,8 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import astropy.units as u
 import numpy as np
+
+import astropy.units as u
 
 from sunalign.correction import PARAMETERS, UNITS, with_error
 from sunalign.exceptions import AlignmentError
@@ -56,6 +57,7 @@ def run_demo(
     error = drawn_error(seed)
     say("Simulating an imager frame and a slit raster whose header is wrong ...")
     pair = simulate.raster_pair(seed, error=error)
+    assert pair.reference is not None
     Path(directory).mkdir(parents=True, exist_ok=True)
     for path, image in ((imager, pair.reference), (raster, pair.target)):
         with atomic_write(path, overwrite) as temporary:

@@ -1,5 +1,6 @@
 """Errors and warnings, one class a situation."""
 
+import inspect
 import warnings
 
 from sunpy.util.exceptions import SunpyUserWarning
@@ -16,6 +17,7 @@ __all__ = [
     "SunalignUserWarning",
     "UnknownPluginError",
     "WorkerError",
+    "told",
     "warn_user",
 ]
 
@@ -74,14 +76,38 @@ class WorkerError(RuntimeError):
     """The worker processes failed twice."""
 
 
-def warn_user(message: str, stacklevel: int = 1) -> None:
+def told(error: BaseException) -> str:
+    """Class and first line of another error, without a full stop, to be part of a sentence."""
+    text = (str(error).strip().splitlines() or [""])[0].rstrip(".")
+    text = text if len(text) <= 200 else f"{text[:200]}..."
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def warn_user(message: str, stacklevel: int | None = None) -> None:
     """Raise a `SunalignUserWarning` that points at the caller's code.
 
     Parameters
     ----------
     message : `str`
         One or two whole sentences.
-    stacklevel : `int`
-        Frames between the line to blame and this call; 1 is the function that calls `warn_user`.
+    stacklevel : `int`, optional
+        Frames between the line to blame and this call; 1 is the function that calls `warn_user`. By default the first
+        line outside this package, however deep inside it the warning arises.
     """
-    warnings.warn(message, SunalignUserWarning, stacklevel=stacklevel + 1)  # noqa: TID251
+    level = _users_level() if stacklevel is None else stacklevel + 1
+    warnings.warn(message, SunalignUserWarning, stacklevel=level)  # noqa: TID251
+
+
+def _users_level() -> int:
+    """Stacklevel, for a call of `warnings.warn` in the caller, of the first line that is neither ours nor plumbing."""
+    level = 0
+    frame = inspect.currentframe()
+    while frame is not None:
+        module = frame.f_globals.get("__name__", "").partition(".")[0]
+        # `warnings.warn` leaves the machinery of imports out when it counts.
+        if module != "importlib":
+            if module not in ("sunalign", "functools", "contextlib"):
+                return level
+            level += 1
+        frame = frame.f_back
+    return level

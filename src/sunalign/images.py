@@ -1,36 +1,40 @@
 """Any image in; data, celestial grid, times and observer inside.
 
-`to_image` takes a `~sunpy.map.GenericMap`, an `~ndcube.NDCube` with two celestial axes, ``(data, header)``,
-``(data, wcs)`` or the path of a FITS file. The rest of the package sees `Image`.
+`to_image` takes a `~sunpy.map.GenericMap`, an `~ndcube.NDCube` with two celestial axes (see `sunalign.cubes`),
+``(data, header)``, ``(data, wcs)`` or the path of a FITS file. The rest of the package sees `Image`.
 """
 
 from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property, singledispatch
 from pathlib import Path
 from typing import Any
 
-import astropy.units as u
 import numpy as np
-import sunpy.map
+
+import astropy.units as u
 from astropy.coordinates import SkyCoord
 from astropy.io import fits
 from astropy.time import Time
-from astropy.wcs import WCS, FITSFixedWarning
+from astropy.wcs import WCS
 from astropy.wcs.wcsapi import BaseLowLevelWCS
-from ndcube import NDCube
-from ndcube.ndcube import NDCubeBase
-from sunpy.map import GenericMap
 
+import sunpy.map
+from sunpy.coordinates.wcs_utils import solar_wcs_frame_mapping
+from sunpy.map import GenericMap
+from sunpy.util.exceptions import SunpyMetadataWarning
+
+from sunalign._headers import celestial_wcs, two_axes
 from sunalign.coordinates import PixelGrid
-from sunalign.exceptions import ImageError
+from sunalign.exceptions import ImageError, told
 from sunalign.times import StepTimes, refuse_sit_and_stare, step_times
 
-__all__ = ["Image", "celestial_wcs", "read_map", "to_image"]
+__all__ = ["Image", "celestial_wcs", "clean_data", "read_map", "to_image"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,8 +82,6 @@ class Image:
             if not any(all(key in self.source.meta for key in keys) for keys, _ in known):
                 return None
             return self.source.observer_coordinate
-        from sunpy.coordinates.wcs_utils import solar_wcs_frame_mapping
-
         frame = solar_wcs_frame_mapping(self.wcs)
         observer = getattr(frame, "observer", None)
         if observer is None or isinstance(observer, str):
@@ -88,7 +90,7 @@ class Image:
 
     @cached_property
     def date(self) -> Time | None:
-        """Time the coordinates refer to: the map's reference date, else DATE-AVG, DATE-OBS or DATE-BEG."""
+        """Time the coordinates refer to, which is the map's reference date, else DATE-AVG, DATE-OBS or DATE-BEG."""
         if isinstance(self.source, GenericMap):
             # A map without a date would take the current time for one.
             dated = ("_date_obs", "date_average", "date_start", "date_end")
@@ -164,8 +166,9 @@ def to_image(source: Any) -> Image:
     Parameters
     ----------
     source : `~sunpy.map.GenericMap`, `~ndcube.NDCube`, `tuple`, `str` or `~pathlib.Path`
-        A map; a cube with two celestial axes (averaged over its other axes, masked values left out); ``(data, header)``
-        or ``(data, wcs)``; the path of a FITS file with one image.
+        A map; a cube with two celestial axes (as `sunalign.cubes.spectral_image` reduces it by default: the mean of the
+        valid values along its other axes); ``(data, header)`` or ``(data, wcs)``; the path of a FITS file whose first
+        image has two dimensions.
 
     Raises
     ------
@@ -185,25 +188,17 @@ def _(source: Image) -> Image:
 
 @to_image.register
 def _(source: GenericMap) -> Image:
-    name = source.meta.get("filename") or f"{source.observatory} {source.detector or source.instrument}".strip() or "map"
-    refuse_sit_and_stare(source.meta, str(name))
-    return Image(
-        data=_clean(source.data, source.mask),
-        grid=PixelGrid(_celestial(source.wcs, name), source.data.shape),
-        meta=source.meta,
-        source=source,
-        name=str(name),
-        unit=source.unit,
+    name = str(
+        source.meta.get("filename") or f"{source.observatory} {source.detector or source.instrument}".strip() or "map"
     )
-
-
-@to_image.register
-def _(source: NDCubeBase) -> Image:
-    wcs, (y_axis, x_axis) = _cube_axes(source)
-    mask = None if source.mask is None else np.broadcast_to(source.mask, source.data.shape)
-    data = _collapse(_clean(source.data, mask), y_axis, x_axis)
-    meta = source.meta if isinstance(source.meta, Mapping) else {}
-    return Image(data, PixelGrid(wcs, data.shape), meta, source, "cube", source.unit)
+    refuse_sit_and_stare(source.meta, name)
+    with warnings.catch_warnings():
+        # That an observer or a date is missing is told by what needs them; a unit is never needed.
+        warnings.filterwarnings("ignore", "Missing metadata for observ", SunpyMetadataWarning)
+        warnings.filterwarnings("ignore", "Could not parse unit string", SunpyMetadataWarning)
+        warnings.simplefilter("ignore", u.UnitsWarning)
+        grid, unit = PixelGrid(two_axes(source.wcs, name), source.data.shape), source.unit
+    return Image(clean_data(source.data, source.mask), grid, source.meta, source, name, unit)
 
 
 @to_image.register
@@ -214,9 +209,9 @@ def _(source: tuple) -> Image:
     if np.ndim(data) != 2:
         raise ImageError(f"The data of a (data, header) image have two dimensions; these have {np.ndim(data)}.")
     meta = {} if isinstance(header, BaseLowLevelWCS) else header
-    wcs = _celestial(header if isinstance(header, BaseLowLevelWCS) else celestial_wcs(header), "the header")
+    wcs = two_axes(header if isinstance(header, BaseLowLevelWCS) else celestial_wcs(header), "the header")
     mask = data.mask if isinstance(data, np.ma.MaskedArray) else None
-    return Image(_clean(np.ma.getdata(data), mask), PixelGrid(wcs, np.shape(data)), meta, source, "array")
+    return Image(clean_data(np.ma.getdata(data), mask), PixelGrid(wcs, np.shape(data)), meta, source, "array")
 
 
 @to_image.register(str)
@@ -233,7 +228,7 @@ def read_map(path: str | os.PathLike[str]) -> GenericMap:
     if path.is_dir():
         raise ImageError(f"{path} is a directory; give one FITS file of it.")
     try:
-        with fits.open(path) as hdus:
+        with _quiet_about_length(), fits.open(path) as hdus:
             images = [hdu for hdu in hdus if getattr(hdu, "is_image", False) and hdu.header.get("NAXIS", 0) >= 2]
             if not images:
                 raise ImageError(f"{path} holds no image: none of its {len(hdus)} HDUs has two axes.")
@@ -242,39 +237,28 @@ def read_map(path: str | os.PathLike[str]) -> GenericMap:
     except (OSError, ValueError, TypeError) as error:
         if isinstance(error, ImageError):
             raise
+        if "No SIMPLE card" in str(error):
+            raise ImageError(f"{path} cannot be read as FITS: it does not begin with the keyword SIMPLE.") from error
         raise ImageError(
-            f"{path} cannot be read as FITS ({type(error).__name__}: {error}). "
+            f"{path} cannot be read as FITS ({told(error)}). "
             f"If it is a FITS file it may be truncated; fetch it again."
         ) from error
     data = data.reshape([n for n in data.shape if n > 1]) if data.ndim > 2 else data
     if data.ndim != 2:
         raise ImageError(
-            f"{path} holds a cube of shape {data.shape}; choose a window and a wavelength range first, "
-            f"for instance with sunraster or ndcube, and align that."
+            f"{path} holds a cube of shape {data.shape}; choose a window and a wavelength range first: "
+            f"read it with sunraster or ndcube, and align that cube (see sunalign.cubes)."
         )
     celestial_wcs(header)
     return sunpy.map.Map(data, header)
 
 
-def celestial_wcs(header: Mapping[str, Any]) -> WCS:
-    """Two-dimensional WCS of the longitude and latitude axes of a header.
-
-    ``WCS(header).celestial`` raises where another axis depends on the celestial pixel axes, as the time of a slit
-    raster does (``PC3_1`` in a map, ``PC4_1`` in a cube); those couplings are left out here.
-    """
-    header = fits.Header({k: v for k, v in header.items() if _is_card(k, v)}) if not isinstance(
-        header, fits.Header
-    ) else header.copy()
-    ctypes = {i: str(header.get(f"CTYPE{i}", "")) for i in range(1, int(header.get("WCSAXES", header.get("NAXIS", 2))) + 1)}
-    lon = [i for i, c in ctypes.items() if c[1:4] == "LN-" or c[:4] in ("RA--", "GLON") or c[:5] in ("HPLN-", "HGLN-", "CRLN-")]
-    lat = [i for i, c in ctypes.items() if c[1:4] == "LT-" or c[:4] in ("DEC-", "GLAT") or c[:5] in ("HPLT-", "HGLT-", "CRLT-")]
-    if len(lon) != 1 or len(lat) != 1:
-        raise ImageError(
-            f"The header has no celestial axes (CTYPE: {', '.join(c or 'none' for c in ctypes.values())}); "
-            f"one longitude and one latitude axis such as HPLN-TAN and HPLT-TAN are needed."
-        )
-    refuse_sit_and_stare(header, "The observation")
-    return _select_axes(header, (lon[0], lat[0]))
+@contextmanager
+def _quiet_about_length() -> Iterator[None]:
+    # Data that are missing are an error of their own, and blanks that are missing after them do no harm.
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="File may have been truncated")
+        yield
 
 
 _PICTURE_KEYS = (
@@ -282,70 +266,8 @@ _PICTURE_KEYS = (
     "dsun_obs", "hgln_obs", "hglt_obs", "crln_obs", "crlt_obs", "date-obs", "date-avg", "date-beg", "date-end", "exptime",
 )  # fmt: skip
 
-_PLAIN = ("DATE-OBS", "DATE-AVG", "DATE-BEG", "DATE-END", "MJD-OBS", "MJD-AVG", "RSUN_REF", "DSUN_OBS", "HGLN_OBS", "HGLT_OBS",
-          "CRLN_OBS", "CRLT_OBS", "LONPOLE", "LATPOLE", "TIMESYS")
-
-
-def _select_axes(header: fits.Header, axes: tuple[int, int]) -> WCS:
-    flat = fits.Header()
-    flat["WCSAXES"] = 2
-    for new, old in enumerate(axes, start=1):
-        for key in ("CTYPE", "CUNIT", "CRPIX", "CRVAL", "CDELT", "CROTA"):
-            if f"{key}{old}" in header:
-                flat[f"{key}{new}"] = header[f"{key}{old}"]
-        for new_column, old_column in enumerate(axes, start=1):
-            for key in ("PC", "CD"):
-                if f"{key}{old}_{old_column}" in header:
-                    flat[f"{key}{new}_{new_column}"] = header[f"{key}{old}_{old_column}"]
-        for m in range(5):
-            if f"PV{old}_{m}" in header:
-                flat[f"PV{new}_{m}"] = header[f"PV{old}_{m}"]
-    if any(key.startswith("PC") for key in flat):
-        flat.remove("CROTA2", ignore_missing=True)
-        flat.remove("CROTA1", ignore_missing=True)
-    for key in _PLAIN:
-        if key in header:
-            flat[key] = header[key]
-    with warnings.catch_warnings():
-        # That MJD-OBS follows from DATE-OBS, or that a unit was spelt the old way, is nothing the user has to mend.
-        warnings.simplefilter("ignore", FITSFixedWarning)
-        return WCS(flat)
-
-
-def _is_card(key: str, value: Any) -> bool:
-    return len(key) <= 8 and isinstance(value, (str, int, float, bool, np.number)) and key.lower() not in (
-        "comment", "history", "keycomments", "") and "\n" not in str(value)
-
-
-def _celestial(wcs: BaseLowLevelWCS, name: str) -> WCS:
-    if not isinstance(wcs, WCS):
-        raise ImageError(f"{name} has a {type(wcs).__name__}, whose FITS keywords cannot be corrected; give a FITS WCS.")
-    if wcs.wcs.lng < 0 or wcs.wcs.lat < 0:
-        raise ImageError(
-            f"{name} has no celestial axes (CTYPE: {', '.join(wcs.wcs.ctype)}); "
-            f"one longitude and one latitude axis such as HPLN-TAN and HPLT-TAN are needed."
-        )
-    if wcs.naxis == 2 and (wcs.wcs.lng, wcs.wcs.lat) == (0, 1):
-        return wcs
-    return celestial_wcs(wcs.to_header(relax=True))
-
-
-def _cube_axes(cube: NDCube) -> tuple[WCS, tuple[int, int]]:
-    """Celestial WCS of a cube and the array axes of latitude and longitude pixels."""
-    wcs = _celestial(cube.wcs.low_level_wcs, "the cube")
-    full = cube.wcs.low_level_wcs
-    return wcs, (full.naxis - 1 - full.wcs.lat, full.naxis - 1 - full.wcs.lng)
-
-
-def _collapse(data: np.ndarray, y_axis: int, x_axis: int) -> np.ndarray:
-    data = np.moveaxis(data, (y_axis, x_axis), (-2, -1))
-    data = data.reshape(-1, *data.shape[-2:])
-    valid = np.isfinite(data)
-    count = valid.sum(axis=0)
-    return np.where(count > 0, np.where(valid, data, 0.0).sum(axis=0) / np.maximum(count, 1), np.nan)
-
-
-def _clean(data: Any, mask: Any) -> np.ndarray:
+def clean_data(data: Any, mask: Any) -> np.ndarray:
+    """Native float64 copy of data, NaN where they are not finite or masked (True, as in NDData)."""
     clean = np.array(data, dtype=np.float64)
     clean[~np.isfinite(clean)] = np.nan
     if mask is not None and mask is not False:

@@ -20,7 +20,7 @@ from sunalign._workers import WorkerPool
 from sunalign.abc import Metric, NormalEquations, ShiftSurface, SupportsGaussNewton, SupportsShiftSurface
 from sunalign.coordinates import ARCSEC, PixelGrid, apply_homography, tangent_basis
 from sunalign.correction import PARAMETERS, UNITS, Correction
-from sunalign.exceptions import PluginError
+from sunalign.exceptions import PluginError, told
 from sunalign.images import Image
 from sunalign.reference import Reference
 from sunalign.surface import SearchSurface
@@ -196,13 +196,22 @@ class Problem:
 
     def _moved(self, values: Mapping[str, float]) -> np.ndarray:
         # As `moved_pixels(self.base, self.correction(x))`, without the Quantities.
-        angle = np.radians(values["rotation"])
-        turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
         lift = np.eye(3)
-        lift[1:, 1:] = turn @ self._axes @ np.diag([values["scale_x"], values["scale_y"]]) @ self._axes_inverse
+        lift[1:, 1:] = self._stretch(values)
         pivot, shift = self._pivot_radians, ARCSEC * np.array([values["shift_x"], values["shift_y"]])
         sky = tangent_basis(*(pivot + shift)).T @ lift @ self._pivot_basis
         return self.base.inverse @ sky @ self.base.matrix
+
+    def _stretch(self, values: Mapping[str, float]) -> np.ndarray:
+        """2x2: offset on the sky from the pivot to where it is tried, but for the shift."""
+        angle = np.radians(values["rotation"])
+        turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+        return turn @ self._axes @ np.diag([values["scale_x"], values["scale_y"]]) @ self._axes_inverse
+
+    def pixel_on_sky(self, x: Sequence[float] | np.ndarray) -> np.ndarray:
+        """2x2: steps along the target's pixel axes, as they are tried, to arcsec towards (+Tx, +Ty) at the pivot."""
+        to_base = self.in_base(self.target.grid)[:2, :2]
+        return self._stretch(self.parameters(x)) @ self.base.jacobian(*self.pivot) @ to_base / ARCSEC
 
     @cached_property
     def _axes_inverse(self) -> np.ndarray:
@@ -340,7 +349,7 @@ def _called(metric: Metric, method: str, *arguments: Any) -> Any:
         return getattr(metric, method)(*arguments)
     except Exception as error:
         raise PluginError(
-            f"The metric {type(metric).__name__} failed in {method}(): {type(error).__name__}: {error}."
+            f"The metric {type(metric).__name__} failed in {method}(): {told(error)}."
         ) from error
 
 
@@ -434,7 +443,7 @@ class Objective:
 
     @property
     def history(self) -> QTable:
-        """Every evaluation at this resolution: iteration, the five parameters, score."""
+        """Every evaluation at this resolution, with its iteration, the five parameters and the score."""
         columns = list(zip(*self._rows, strict=True)) or [()] * (len(PARAMETERS) + 2)
         table = QTable()
         table["iteration"] = np.array(columns[0], dtype=int)
@@ -469,9 +478,8 @@ class Objective:
     def shift_surface(self, x: np.ndarray) -> SearchSurface:
         """Scores at every shift of whole pixels within the bounds, all else as in ``x``; counts as one evaluation."""
         self._counter.claim(1)
-        # Pixels of this target to arcsec on the sky at the pivot, where a shift is measured.
-        to_base = self.problem.in_base(self.problem.target.grid)
-        linear = self.problem.base.jacobian(*self.problem.pivot) @ to_base[:2, :2] / ARCSEC
+        # A shift of a pixel of a target that is tried larger is larger by as much, and turned as the target is.
+        linear = self.problem.pixel_on_sky(x)
         lower, upper = self._shift_bounds(x)
         corners = np.linalg.solve(linear, np.array([[a, b] for a in (lower[0], upper[0]) for b in (lower[1], upper[1])]).T)
         mx, my = (int(n) for n in np.ceil(np.abs(corners).max(axis=1) - 1e-9))

@@ -183,12 +183,11 @@ class PixelMapping:
         self, x: np.ndarray, y: np.ndarray, columns: np.ndarray | None = None
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Reference pixel coordinates and their derivatives."""
-        there = self(x, y, columns)
         if self.homography is not None:
-            return *there, homography_jacobian(self.homography, x, y)
-        columns = x if columns is None else columns
-        right, up = self(x + _STEP, y, columns), self(x, y + _STEP, columns)
-        return *there, np.array([[right[k] - there[k], up[k] - there[k]] for k in range(2)]) / _STEP
+            return *self(x, y), homography_jacobian(self.homography, x, y)
+        # All in one call: for a few thousand points NumPy's overhead is most of the cost.
+        px, py = self(np.array([x, x + _STEP, x]), np.array([y, y, y + _STEP]), x if columns is None else columns)
+        return px[0], py[0], np.array([px[1:] - px[0], py[1:] - py[0]]) / _STEP
 
     def footprint(self) -> tuple[np.ndarray, np.ndarray]:
         """Reference pixel coordinates of the target's outline and of a coarse net inside it."""
@@ -248,9 +247,11 @@ class ImageReference(Reference):
             return whole
         needed = _needed(PixelMapping(target.grid, image.grid, carry), margin)
         if needed is None or not np.isfinite(image.data[needed]).any():
+            if not np.isfinite(image.data).any():
+                raise CoverageError(f"The reference {image.name} has no valid pixel: all are NaN or masked.")
             raise CoverageError(
-                f"{image.name} does not cover {target.name}: {_span(image.grid)}, but {_span(target.grid)} of the "
-                f"target and a margin of {margin / ARCSEC:.0f} arcsec are needed. Check both pointings and dates, "
+                f"The reference {image.name} does not cover {target.name}: {_span(image.grid)}, but "
+                f"{_span(target.grid)} of the target and a margin of {margin / ARCSEC:.0f} arcsec are needed. Check both pointings and dates, "
                 f"or raise max_shift."
             )
         cropped = image.crop(*needed)

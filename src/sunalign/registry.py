@@ -12,7 +12,7 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Any, TypeVar
 
 from sunalign.abc import Corrector, Metric, Optimizer, Plugin, ReferenceBuilder
-from sunalign.exceptions import PluginConflictError, PluginLoadError, UnknownPluginError
+from sunalign.exceptions import PluginConflictError, PluginLoadError, UnknownPluginError, told
 
 __all__ = ["KINDS", "clear_cache", "installed", "load", "name_of", "names", "resolve"]
 
@@ -102,7 +102,7 @@ def load(kind: type[P], name: str) -> type[P]:
         version = f" {ep.dist.version}" if ep.dist is not None else ""
         raise PluginLoadError(
             f"The {word} '{name}' of {_distribution(ep)}{version} cannot be imported from {ep.value}: "
-            f"{type(error).__name__}: {error}. Reinstall that package, or choose another {word}."
+            f"{told(error)}. Reinstall that package, or choose another {word}."
         ) from error
     if not (isinstance(plugin, type) and issubclass(plugin, kind)):
         raise PluginLoadError(
@@ -139,7 +139,7 @@ def name_of(plugin: Plugin) -> str:
 def _same_target(value: str, target: str, cls: type) -> bool:
     # Entry points name the public place (sunalign.metrics:NCC), __module__ the private one (sunalign.metrics._ncc).
     module, _, attribute = value.partition(":")
-    return value == target or (attribute == cls.__qualname__ and cls.__module__.startswith(module))
+    return value == target or (attribute == cls.__qualname__ and cls.__module__.startswith(f"{module}."))
 
 
 def _article(word: str) -> str:

@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+import astropy.units as u
+
 from sunalign.correction import PARAMETERS, UNITS, with_error
 from sunalign.quality import LIMITS, Quality
 
@@ -56,7 +58,7 @@ def write_report(result: AlignmentResult, path: str | os.PathLike[str], *, overw
     """Write a page with the summary, the figures, the parameters, the quality and the provenance.
 
     The page holds its images and loads nothing. The JSON beside it can be read by
-    `sunalign.io.load_correction`; its ``extra`` is `AlignmentResult.to_dict`.
+    `sunalign.io.load_correction`; its ``extra`` is `sunalign.AlignmentResult.to_dict`.
 
     Parameters
     ----------
@@ -124,7 +126,7 @@ def _quality(quality: Quality) -> str:
     for field in fields(quality):
         value, limit = getattr(quality, field.name), LIMITS.get(field.name)
         shown = (", ".join(value) or "none") if isinstance(value, tuple) else _number(value)
-        bound = "" if limit is None else f"{'≥' if field.name in _AT_LEAST else '≤'} {limit:g}"
+        bound = "" if limit is None else f"{'≥' if field.name in _AT_LEAST else '≤'}\N{NO-BREAK SPACE}{limit:g}"
         rows.append((field.name.replace("_", " "), shown, bound, meanings.get(field.name, "")))
     return _table(("sign", "value", "limit", "meaning"), rows)
 
@@ -148,7 +150,7 @@ def _documented(cls: type) -> dict[str, str]:
 def _provenance(result: AlignmentResult) -> str:
     rows = []
     for kind, plugin in result.plugins.items():
-        given = ", ".join(f"{key}={value!r}" for key, value in plugin["options"].items())
+        given = ", ".join(f"{key}={_shown(value)}" for key, value in plugin["options"].items())
         rows.append((kind, plugin["name"], given))
     assumed = [(key, str(value)) for key, value in result.assumptions.items()]
     versions = [("Python", platform.python_version())]
@@ -164,6 +166,10 @@ def _provenance(result: AlignmentResult) -> str:
         + "<h2>Versions</h2>"
         + _table(("package", "version"), versions)
     )
+
+
+def _shown(value: Any) -> str:
+    return str(value) if isinstance(value, u.Quantity) else repr(value)
 
 
 def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:

@@ -9,11 +9,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
 from astropy.table import QTable
 
 from sunalign.correction import PARAMETERS, UNITS, Correction, with_error
 from sunalign.images import Image
-from sunalign.objective import Problem
+from sunalign.objective import Problem, SearchSpace
 from sunalign.quality import Quality
 from sunalign.reference import Reference
 from sunalign.surface import SearchSurface
@@ -60,6 +61,8 @@ class AlignmentResult:
         Coarse correlation over the shifts, from which the quality was read.
     problem : `~sunalign.objective.Problem`
         The forward model, for further questions.
+    space : `~sunalign.objective.SearchSpace`
+        The free parameters and the bounds within which they were sought.
     extra : mapping
         What the optimizer has to say besides, such as the correlation cube of ``grid-search``.
     """
@@ -80,6 +83,7 @@ class AlignmentResult:
     reference: Reference
     surface: SearchSurface | None
     problem: Problem
+    space: SearchSpace
     extra: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -144,7 +148,12 @@ class AlignmentResult:
         }
 
     def plot(
-        self, *, levels: Sequence[float] = (80.0, 95.0), axes: Any = None, fig: Figure | None = None, annotate: bool = True
+        self,
+        *,
+        levels: Sequence[float] = (80.0, 95.0),
+        axes: Any = None,
+        fig: Figure | None = None,
+        annotate: bool = True,
     ) -> Figure:
         """Reference with the target's contours before and after; see `sunalign.visualization.plot_alignment`."""
         from sunalign.visualization import plot_alignment
@@ -192,7 +201,7 @@ class AlignmentResult:
         annotate: bool = True,
         overwrite: bool = False,
     ) -> FuncAnimation:
-        """Corrected target and reference in turn, as a GIF where a path is given; see `sunalign.visualization.blink`."""
+        """Corrected target and reference in turn, as a GIF if asked for; see `sunalign.visualization.blink`."""
         from sunalign.visualization import blink
 
         return blink(self, path, interval=interval, dpi=dpi, fig=fig, annotate=annotate, overwrite=overwrite)

@@ -23,7 +23,7 @@ from astropy.time import Time
 
 from sunalign.times import interpolate_columns
 
-__all__ = ["ROTATION", "LinearCarry", "Place", "SphereCarry", "place_of", "stonyhurst_zero"]
+__all__ = ["ROTATION", "LinearCarry", "Place", "SphereCarry", "SurfaceCarry", "place_of", "stonyhurst_zero"]
 
 #: A, B, C of the sidereal rate A + B sin^2(latitude) + C sin^4(latitude) in rad/s. "differential" is Howard et al. 1990
 #: (Sol. Phys. 130, 295), the default of `sunpy.sun.models.differential_rotation`; "rigid" is the Carrington rate.
@@ -162,6 +162,26 @@ class SphereCarry:
 
     def __call__(self, directions: np.ndarray, columns: np.ndarray) -> np.ndarray:
         """Directions of shape (3, ...), of any length, seen by the target in columns that broadcast with them."""
+        x, sin_lat, q, misses, rho = self._turned(directions, columns)
+        sin_b, cos_b = np.sin(self.to_latitude), np.cos(self.to_latitude)
+        y, z = sin_lat * cos_b - q * sin_b, sin_lat * sin_b + q * cos_b
+        to_rho = self.to_distance / self.radius
+        out = np.array(np.broadcast_arrays(to_rho - z, x, y))
+        out[:, np.broadcast_to(z * to_rho < 1, out.shape[1:])] = np.nan
+        if misses is not None:
+            misses = np.broadcast_to(misses, out.shape[1:])
+            out[:, misses] = self._kept(directions, rho, misses) if self.off_disc else np.nan
+        return out
+
+    def _turned(
+        self, directions: np.ndarray, columns: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray | None, np.ndarray]:
+        """Places on the sphere after the Sun has turned.
+
+        In its radii along three axes: west of the other observer's meridian, along the Sun's axis, and in the equator
+        towards that meridian. Then where there is no such place (`None` for nowhere), and the distance of the target's
+        observer.
+        """
         distance, latitude, longitude, elapsed = interpolate_columns(
             self._table,  # type: ignore[attr-defined]
             np.asarray(columns, float),
@@ -189,17 +209,7 @@ class SphereCarry:
             turn = turn + (b + c * sin2) * sin2 * elapsed
         sin_turn, cos_turn = np.sin(turn), np.cos(turn)
         x, q = x * cos_turn + q * sin_turn, q * cos_turn - x * sin_turn
-        sin_b, cos_b = np.sin(self.to_latitude), np.cos(self.to_latitude)
-        y, z = sin_lat * cos_b - q * sin_b, sin_lat * sin_b + q * cos_b
-        to_rho = self.to_distance / self.radius
-        out = np.array(np.broadcast_arrays(to_rho - z, x, y))
-        out[:, np.broadcast_to(z * to_rho < 1, out.shape[1:])] = np.nan
-        if any_misses:
-            misses = np.broadcast_to(misses, out.shape[1:])
-            out[:, misses] = np.nan
-            if self.off_disc:
-                out[:, misses] = self._kept(directions, rho, misses)
-        return out
+        return x, sin_lat, q, misses if any_misses else None, rho
 
     def _kept(self, directions: np.ndarray, rho: np.ndarray, misses: np.ndarray) -> np.ndarray:
         """Directions off the disc with position angle and impact parameter as before."""
@@ -209,3 +219,21 @@ class SphereCarry:
         with np.errstate(invalid="ignore"):
             sine2 = (ratio / length) ** 2 * (west**2 + north**2)
             return np.array([np.copysign(np.sqrt(1 - sine2), sunward), ratio * west / length, ratio * north / length])
+
+
+@dataclass(frozen=True, eq=False)
+class SurfaceCarry(SphereCarry):
+    """Carry directions to heliographic coordinates, for a map of the surface.
+
+    As `SphereCarry`, but what comes out are unit vectors ``(cos B cos L, cos B sin L, sin B)`` of heliographic
+    longitude L and latitude B, which is what the world coordinates of such a map stand for. ``longitude`` is counted
+    from the meridian where L is 0. There is no observer to hide anything; what misses the sphere is NaN.
+    """
+
+    def __call__(self, directions: np.ndarray, columns: np.ndarray) -> np.ndarray:
+        """Heliographic unit vectors of shape (3, ...) of what the target sees."""
+        x, sin_lat, q, misses, _ = self._turned(directions, columns)
+        out = np.array(np.broadcast_arrays(q, x, sin_lat))
+        if misses is not None:
+            out[:, np.broadcast_to(misses, out.shape[1:])] = np.nan
+        return out

@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import sys
 import warnings
 from collections.abc import Callable
 
@@ -19,6 +18,7 @@ for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ.setdefault(_name, "1")
 
 import astropy.units as u
+import joblib
 import numpy as np
 
 import sunpy.map
@@ -89,24 +89,27 @@ def corner_error(aligned: sunpy.map.GenericMap, truth: sunpy.map.GenericMap) -> 
     return float(3600 * np.hypot((x1 - x2 + 180) % 360 - 180, y1 - y2).max())
 
 
-def run(cases: int) -> list[dict[str, object]]:
-    """Align every case, and keep the signs and the truth."""
+def measure(kind: str, seed: int) -> dict[str, object]:
+    """Align one case, and keep the signs and the truth."""
+    warnings.simplefilter("ignore")
+    pair = KINDS[kind][1](np.random.default_rng(seed), seed)
+    result = sunalign.align(pair.target, pair.reference, fit=FIT, max_shift=REACH * u.arcsec, on_doubt="ignore")
+    signs = {name: getattr(result.quality, name, result.score) for name in SIGNS}
+    unsolvable = kind in ("other field", "featureless", "beyond range")
+    error = np.inf if unsolvable else corner_error(result.aligned, pair.truth) / 4.44
+    return {"kind": kind, "seed": seed, **signs, "at_bound": bool(result.quality.at_bound), "error": error,
+            "accepted": result.success}  # fmt: skip
+
+
+def run(cases: int, jobs: int) -> list[dict[str, object]]:
+    """Align every case."""
     weights = sum(weight for weight, _ in KINDS.values())
-    rows: list[dict[str, object]] = []
-    for kind, (weight, make) in KINDS.items():
-        for k in range(max(1, round(cases * weight / weights))):
-            seed = k + 1000 * list(KINDS).index(kind)
-            pair = make(np.random.default_rng(seed), seed)
-            result = sunalign.align(
-                pair.target, pair.reference, fit=FIT, max_shift=REACH * u.arcsec, on_doubt="ignore"
-            )
-            sign = {name: getattr(result.quality, name, result.score) for name in SIGNS}
-            unsolvable = kind in ("other field", "featureless", "beyond range")
-            error = np.inf if unsolvable else corner_error(result.aligned, pair.truth) / 4.44
-            rows.append({"kind": kind, **sign, "at_bound": bool(result.quality.at_bound), "error": error,
-                         "accepted": result.success, "message": result.message, "seed": seed})  # fmt: skip
-        print(f"  {kind} done", file=sys.stderr)
-    return rows
+    todo = [
+        (kind, k + 1000 * number)
+        for number, (kind, (weight, _)) in enumerate(KINDS.items())
+        for k in range(max(1, round(cases * weight / weights)))
+    ]
+    return list(joblib.Parallel(n_jobs=jobs)(joblib.delayed(measure)(*case) for case in todo))
 
 
 def _auc(good: np.ndarray, bad: np.ndarray) -> float:
@@ -144,10 +147,10 @@ def main() -> None:
     """Run from the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--cases", type=int, default=580)
+    parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--json", help="also write every case here")
     arguments = parser.parse_args()
-    warnings.simplefilter("ignore")
-    rows = run(arguments.cases)
+    rows = run(arguments.cases, arguments.jobs)
     print(table(rows))
     if arguments.json:
         with open(arguments.json, "w") as file:

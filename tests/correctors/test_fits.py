@@ -43,13 +43,13 @@ def test_a_path_gives_the_path_of_a_new_file_beside_it(raster):
 
 def test_output_that_exists_is_refused(raster):
     correct(raster, CORRECTION)
-    with pytest.raises(FileExistsError, match=r"raster.v01_aligned.fits exists; .* overwrite=True"):
+    with pytest.raises(FileExistsError, match=r"raster\.v01_aligned\.fits exists; .* overwrite=True"):
         correct(raster, CORRECTION)
 
 
 def test_the_input_is_replaced_only_when_told(raster):
     before = raster.read_bytes()
-    with pytest.raises(FileExistsError, match="raster.v01.fits exists"):
+    with pytest.raises(FileExistsError, match=r"raster\.v01\.fits exists"):
         correct(raster, CORRECTION, corrector=FITSCorrector(output=raster))
     assert raster.read_bytes() == before
     correct(raster, CORRECTION, corrector=FITSCorrector(output=raster, overwrite=True))

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
@@ -125,6 +125,7 @@ CONVENTIONS = ["PC", "CD", "CROTA", "CDELT"]
 
 @pytest.mark.parametrize("unit", ["arcsec", "deg", "rad"])
 @pytest.mark.parametrize("convention", CONVENTIONS)
+@settings(max_examples=8)
 @given(data=st.data())
 def test_about_the_reference_pixel_every_convention_and_unit_is_exact(convention, unit, data):
     header = make_header(convention, unit=unit)
@@ -140,6 +141,7 @@ def test_about_the_reference_pixel_every_convention_and_unit_is_exact(convention
 
 
 @pytest.mark.parametrize("convention", CONVENTIONS)
+@settings(max_examples=8)
 @given(data=st.data())
 def test_a_correction_then_its_inverse_restores_the_header(convention, data):
     header = make_header(convention)
@@ -152,6 +154,7 @@ def test_a_correction_then_its_inverse_restores_the_header(convention, data):
 
 
 @pytest.mark.parametrize("crpix", [(16.0, 12.0), (-400.0, 900.0), (30000.0, -20000.0)])
+@settings(max_examples=8)
 @given(data=st.data())
 def test_without_scale_any_pivot_and_any_reference_pixel_is_exact(crpix, data):
     header = make_header(crpix=crpix)

@@ -6,7 +6,7 @@ import pickle
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
@@ -147,6 +147,7 @@ def corrections(draw):
 
 
 @pytest.mark.parametrize("convention", ["PC", "CD", "CDELT"])
+@settings(max_examples=8)
 @given(correction=corrections())
 def test_then_its_inverse_restores_the_coordinates(convention, correction):
     before = make_map(convention=convention)

@@ -10,8 +10,9 @@ from ndcube.ndcube import NDCubeBase
 from sunalign.abc import Corrector
 from sunalign.correction import Correction
 from sunalign.correctors._fits import FITSCorrector
+from sunalign.correctors._meta import add_history, history_entry
 from sunalign.correctors._ndcube import NDCubeCorrector
-from sunalign.correctors._refit import add_history, history_entry, refit
+from sunalign.correctors._refit import refit
 from sunalign.correctors._wcs import WCSCorrector
 from sunalign.registry import resolve
 

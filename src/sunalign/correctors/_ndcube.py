@@ -20,16 +20,11 @@ from ndcube.wcs.wrappers import CompoundLowLevelWCS, ReorderedLowLevelWCS, Resam
 from sunalign.abc import Corrector
 from sunalign.coordinates import angles, direction
 from sunalign.correction import Correction
-from sunalign.correctors._refit import (
-    SkyPart,
-    add_history,
-    check_residual,
-    copied,
-    history_entry,
-    is_nothing,
-    refit,
-)
-from sunalign.correctors._wcs import check_tolerance, corrected_wcs, own_uncertainty, update_cards
+from sunalign.correctors._meta import add_history, copied, history_entry, update_cards
+from sunalign.correctors._refit import refit
+from sunalign.correctors._sky_part import SkyPart
+from sunalign.correctors._solve import check_residual, is_nothing
+from sunalign.correctors._wcs import check_tolerance, corrected_wcs, own_uncertainty
 from sunalign.exceptions import CorrectionError
 
 __all__ = ["NDCubeCorrector"]

@@ -16,23 +16,15 @@ from sunpy.map import GenericMap
 
 from sunalign.abc import Corrector
 from sunalign.correction import Correction
-from sunalign.correctors._refit import (
-    SkyPart,
-    Solution,
-    add_history,
-    check_residual,
-    copied,
-    history_entry,
-    is_nothing,
-    keywords,
-    plain_values,
-    refit,
-    sample_pixels,
-    solve,
-)
+from sunalign.correctors._header import plain_values
+from sunalign.correctors._keywords import keywords
+from sunalign.correctors._meta import add_history, copied, history_entry, update_cards
+from sunalign.correctors._refit import refit
+from sunalign.correctors._sky_part import SkyPart
+from sunalign.correctors._solve import Solution, check_residual, is_nothing, sample_pixels, solve
 from sunalign.exceptions import CorrectionError
 
-__all__ = ["WCSCorrector", "check_tolerance", "corrected_header", "corrected_wcs", "own_uncertainty", "update_cards"]
+__all__ = ["WCSCorrector", "check_tolerance", "corrected_header", "corrected_wcs", "own_uncertainty"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,14 +116,6 @@ def corrected_header(
     return new, residual
 
 
-def update_cards(meta: MutableMapping[str, Any], cards: Mapping[str, float]) -> None:
-    """Set keywords in place under the names, upper or lower case, that the mapping already has for them."""
-    names = {str(key).upper(): key for key in meta}
-    lower = bool(names) and all(key == str(key).lower() for key in names.values())
-    for key, value in cards.items():
-        meta[names.get(key, key.lower() if lower else key)] = value
-
-
 def _map_part(target: GenericMap) -> SkyPart:
     """What sunpy reads from a map, to the last digit where that is possible.
 
@@ -178,7 +162,7 @@ def _map_cards(target: GenericMap, part: SkyPart, solution: Solution) -> tuple[d
     residual = solution.residual(_map_part(corrected))
     if residual < 1e-6 or (crota_key and _reads_cdelt(target, corrected)):
         return cards, residual
-    # Some sources take their scale from other keywords than CDELT (GONG: the limb), or in other units. They all read PC.
+    # Some sources take their scale from other keywords than CDELT (GONG: the limb), or in other units. All read PC.
     pc = solution.part.rows / np.array([s.to_value(u.deg / u.pix) for s in corrected.scale])[:, None]
     forced = cards | {f"PC{i + 1}_{j + 1}": float(pc[i, j]) for i in range(2) for j in range(2)}
     better = solution.residual(_map_part(_with_cards(target, forced)))

@@ -45,7 +45,8 @@ class GradientCorrelation(Metric):
         for axis, n in zip((1, 0), reach, strict=True):
             masked = _eroded(mask, int(n), axis)
             if not masked.all():
-                scores.append(NCC().score(_difference(reference, int(n), axis), _difference(target, int(n), axis), masked))
+                r, t = (_difference(image, int(n), axis) for image in (reference, target))
+                scores.append(NCC().score(r, t, masked))
         return float(np.mean(scores)) if scores else np.nan
 
 

@@ -21,11 +21,11 @@ class MutualInformation(Metric):
 
     .. math:: \sum_{ij} p_{ij} \ln \frac{p_{ij}}{p_i p_j} - \frac{(m - 1) (s m - 1)}{2 n}
 
-    in nats, of the joint histogram p, with m by m bins, of the n valid pixels. As in Mattes et al. 2003 (IEEE TMI 22, 120) each sample of
-    the reference is spread over four bins by a cubic B-spline, so that the score is smooth in the pointing, and the
-    target is binned plainly. Bins divide the range of the valid values evenly. The last term is the information that
-    unrelated images have in common by chance (Roulston 1999, Physica D 125, 285), s = 151 / 315 being what the spreading
-    leaves of it: without it small overlaps would score high.
+    in nats, of the joint histogram p, of m by m bins, of the n valid pixels. As in Mattes et al. 2003 (IEEE TMI 22,
+    120) each sample of the reference is spread over four bins by a cubic B-spline, so that the score is smooth in the
+    pointing, and the target is binned plainly. Bins divide the range of the valid values evenly. The last term is the
+    information that unrelated images have in common by chance (Roulston 1999, Physica D 125, 285), s = 151 / 315 being
+    what the spreading leaves of it: without it small overlaps would score high.
 
     About 0 or a little below for unrelated images; 0 when either image is constant; NaN when there are no pixels.
     Unchanged by a gain (above 0) and an offset of either image. For images whose relation is not a straight line, such

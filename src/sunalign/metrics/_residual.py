@@ -41,7 +41,7 @@ class Residual(Metric):
     scaling: ClassVar[str] = "linear"
 
     noise: str = "poisson"
-    floor: float = 0.1
+    floor: float = 0.3
 
     def __post_init__(self) -> None:
         if self.noise not in _NOISES:

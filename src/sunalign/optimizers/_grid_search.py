@@ -92,7 +92,7 @@ class GridSearch(Optimizer):
 
 
 def _kind(name: str) -> str:
-    return name.split("_")[0]
+    return name.partition("_")[0]
 
 
 def _of(option: float | Mapping[str, float] | None, name: str) -> float | None:
@@ -108,7 +108,11 @@ def _check(name: str, option: object, check: Callable[[float], bool], words: str
     if unknown:
         raise ValueError(f"'{name}' is by {', '.join([*_KINDS, *PARAMETERS])}; got {', '.join(map(str, unknown))}.")
     for value in values.values():
-        if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)) or not check(value):
+        if (
+            isinstance(value, bool)
+            or not isinstance(value, (int, float, np.integer, np.floating))
+            or not check(float(value))
+        ):
             raise ValueError(f"'{name}' is {words}; got {value!r}.")
 
 
@@ -129,7 +133,8 @@ def _top(cube: np.ndarray, axes: list[np.ndarray], best: tuple[np.intp, ...], gr
     scores = cube[tuple(index.T)]
     finite = np.isfinite(scores)
     pairs = list(itertools.combinations_with_replacement(range(len(inner)), 2))
-    design = np.column_stack([np.ones(len(offsets)), offsets, *(offsets[:, i] * offsets[:, j] for i, j in pairs)])[finite]
+    products = [offsets[:, i] * offsets[:, j] for i, j in pairs]
+    design = np.column_stack([np.ones(len(offsets)), offsets, *products])[finite]
     if np.linalg.matrix_rank(design) < design.shape[1]:
         return grid_point
     solution = np.linalg.lstsq(design, scores[finite], rcond=None)[0]

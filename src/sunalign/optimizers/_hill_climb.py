@@ -59,7 +59,7 @@ class HillClimb(Optimizer):
     atol: float = 1e-4
     rtol: float = 1e-3
     plateau_iters: int = 3
-    shrink_factor: float | None | Mapping[str, float | None] = 2.0
+    shrink_factor: float | Mapping[str, float | None] | None = 2.0
     neighbor_extent: int = 11
 
     def __post_init__(self) -> None:
@@ -69,7 +69,9 @@ class HillClimb(Optimizer):
         for kind in _KINDS:
             first, last = getattr(self, f"step_{kind}"), getattr(self, f"min_step_{kind}")
             if not 0 < last <= first:
-                raise ValueError(f"'step_{kind}' and 'min_step_{kind}' satisfy 0 < min_step <= step; got {first}, {last}.")
+                raise ValueError(
+                    f"'step_{kind}' and 'min_step_{kind}' satisfy 0 < min_step <= step; got {first} and {last}."
+                )
         for factor in self._factors().values():
             if factor is not None and not factor > 1:
                 raise ValueError(f"'shrink_factor' is above 1, or None; got {factor}.")
@@ -106,7 +108,8 @@ class HillClimb(Optimizer):
                 if plateaus >= self.plateau_iters and np.all(step <= smallest):
                     return _result(best_x, best, iteration, True, "The score no longer rises at the smallest steps.")
                 step = np.maximum(step / shrink, smallest)
-        return _result(best_x, best, self.max_iter, False, f"The score still rose after max_iter={self.max_iter} iterations.")
+        message = f"The score still rose after max_iter={self.max_iter} iterations."
+        return _result(best_x, best, self.max_iter, False, message)
 
     def _population(self, centre: np.ndarray, step: np.ndarray, space: SearchSpace) -> np.ndarray:
         """The centre and its nearest lattice neighbours within the bounds, without repeats."""
@@ -119,9 +122,10 @@ class HillClimb(Optimizer):
         return np.array(list(points.values()))
 
     def _reach(self, centre: np.ndarray, step: np.ndarray, space: SearchSpace) -> tuple[np.ndarray, np.ndarray]:
-        """Lowest and highest offset of every parameter: the first one beyond a bound lands on it, later ones repeat it."""
-        down, up = (np.ceil(np.round((bound - centre) / step * sign, 6)) for bound, sign in ((space.lower, -1), (space.upper, 1)))
-        return -np.minimum(down, self.neighbor_extent).astype(int), np.minimum(up, self.neighbor_extent).astype(int)
+        """Lowest and highest offset of every parameter: the first beyond a bound lands on it, more would repeat it."""
+        room = (centre - space.lower) / step, (space.upper - centre) / step
+        down, up = (np.minimum(np.ceil(np.round(r, 6)), self.neighbor_extent).astype(int) for r in room)
+        return -down, up
 
     def _stride(self, displacement: np.ndarray, step: np.ndarray, score: float) -> np.ndarray:
         # In units of the lattice: arcseconds and scales would not add up to a length.
@@ -149,7 +153,9 @@ class HillClimb(Optimizer):
         if isinstance(self.shrink_factor, Mapping):
             unknown = set(self.shrink_factor) - set(_KINDS)
             if unknown:
-                raise ValueError(f"'shrink_factor' has keys among {', '.join(_KINDS)}; got {', '.join(sorted(unknown))}.")
+                raise ValueError(
+                    f"'shrink_factor' has keys among {', '.join(_KINDS)}; got {', '.join(sorted(unknown))}."
+                )
             return {**dict.fromkeys(_KINDS, 2.0), **self.shrink_factor}
         return dict.fromkeys(_KINDS, self.shrink_factor)
 
@@ -187,7 +193,7 @@ def _with_norm(limits: list[tuple[int, int]], squared: int) -> Iterator[tuple[in
 
 
 def _kind(name: str) -> str:
-    return name.split("_")[0]
+    return name.partition("_")[0]
 
 
 def _weighted_mean(points: np.ndarray, scores: np.ndarray) -> np.ndarray:

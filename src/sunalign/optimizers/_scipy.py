@@ -74,7 +74,7 @@ class ScipyOptimizer(Optimizer):
     def __post_init__(self) -> None:
         known = {name.lower(): name for name in (*_LOCAL, *_GLOBAL)}
         if not isinstance(self.method, str) or self.method.lower() not in known:
-            raise ValueError(f"'method' is one of {', '.join(known.values())}, which respect bounds; got {self.method!r}.")
+            raise ValueError(f"'method' is one of {', '.join(known.values())}, which know bounds; got {self.method!r}.")
         if self.settings is not None and not isinstance(self.settings, Mapping):
             raise TypeError(f"'settings' is a mapping by name; got {type(self.settings).__name__}.")
         taken = sorted(set(self.settings or {}) & set(_OURS))
@@ -92,7 +92,10 @@ class ScipyOptimizer(Optimizer):
             warnings.simplefilter("ignore")
             warnings.filterwarnings("error", category=optimize.OptimizeWarning, message="Unknown solver options")
             try:
-                found = self._global(name, loss, rng) if name in _GLOBAL else _local(name, loss, np.zeros(len(space)), self.settings)
+                if name in _GLOBAL:
+                    found = self._global(name, loss, rng)
+                else:
+                    found = _local(name, loss, np.zeros(len(space)), self.settings)
             except (TypeError, optimize.OptimizeWarning) as error:
                 raise AlignmentError(f"scipy's {name} does not take these settings: {error}.") from error
         candidates = [loss.point(found.x), space.start]
@@ -111,7 +114,7 @@ class ScipyOptimizer(Optimizer):
         given: dict[str, Any] = {**_GLOBAL[name], **(self.settings or {})}
         accepted = inspect.signature(function).parameters
         # SciPy called it seed until 1.15 (SPEC 7).
-        given |= {word: rng for word in ("rng", "seed") if word in accepted and (word == "rng" or "rng" not in accepted)}
+        given |= dict.fromkeys([word for word in ("rng", "seed") if word in accepted][:1], rng)
         if name == "brute":
             top, value, *_ = optimize.brute(loss, loss.bounds, full_output=True, finish=None, **given)
             found = OptimizeResult(x=np.atleast_1d(top), fun=value, success=True, message="The best point of the grid.")
@@ -120,8 +123,11 @@ class ScipyOptimizer(Optimizer):
             found = function(loss.many, loss.bounds, x0=start, vectorized=True, updating="deferred", **given)
         else:
             found = function(loss, loss.bounds, **given)
-        if not self.polish or found.x is None:
-            return found if found.x is not None else OptimizeResult(found, x=np.zeros(len(loss.bounds)))
+        if found.x is None:
+            # shgo, where it saw nothing worth a local search.
+            found.x = np.zeros(len(loss.bounds))
+        if not self.polish:
+            return found
         finished = _local("Nelder-Mead", loss, np.asarray(found.x, float), None)
         return OptimizeResult(found, x=finished.x)
 

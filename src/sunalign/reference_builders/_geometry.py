@@ -20,7 +20,7 @@ from sunalign.reference import Carry, PixelMapping
 from sunalign.rotation import ROTATION, LinearCarry, Place, SphereCarry
 from sunalign.times import StepTimes
 
-__all__ = ["Modelling", "View", "check_modelling", "image_carry", "views_of"]
+__all__ = ["Modelling", "View", "check_modelling", "image_carry", "said_of_rotation", "views_of", "warn_if_unknown"]
 
 _RSUN = 6.957e8
 
@@ -234,9 +234,14 @@ def _separation(a: Seen, b: Seen) -> float:
     return float(mine.separation(theirs))
 
 
+def said_of_rotation(modelling: Modelling) -> str:
+    """How the Sun turns, in words."""
+    return _MEANING[modelling.solar_rotation]
+
+
 def image_carry(target: Image, image: Image, modelling: Modelling) -> tuple[Carry | None, dict[str, str]]:
     """Carry from a target to one image, if it is not negligible, and what was assumed for it."""
-    named = {"solar rotation": _MEANING[modelling.solar_rotation]}
+    named = {"solar rotation": said_of_rotation(modelling)}
     if _nothing_between(target, image):
         return None, named
     found = views_of(target, [image], modelling)
@@ -350,17 +355,27 @@ def _parallax(view: View, seen: Seen, modelling: Modelling) -> dict[str, str]:
     return said
 
 
-def warn_if_unknown(track: Track, view: View, reference: PixelGrid) -> None:
-    """Warn where a spacecraft away from Earth is held at its Stonyhurst longitude for want of knowledge."""
+def warn_if_unknown(track: Track, view: View, reference: PixelGrid, duration: float | None = None) -> None:
+    """Warn where a spacecraft away from Earth is held at its Stonyhurst longitude for want of knowledge.
+
+    Parameters
+    ----------
+    track : `~sunalign.motion.Track`
+    view : `View`
+    reference : `~sunalign.coordinates.PixelGrid`
+    duration : `float`, optional
+        Seconds over which features are carried; by default as long as the raster took.
+    """
     if track.known:
         return
+    duration = float(np.ptp(view.seconds)) if duration is None else duration
     # Between following Earth and following its own orbit at perihelion lie some 6 degrees a day.
     lever = view.radius / (float(view.seen.place.distance) - view.radius)
-    unsure = np.radians(6) / 86400 * float(np.ptp(view.seconds)) * lever
+    unsure = np.radians(6) / 86400 * duration * lever
     if unsure > min(reference.pixel_size):
         warn_user(
             f"No header says how the observer of {view.seen.name} moved during the raster; it is held at its "
-            f"Stonyhurst longitude, which can be wrong by up to {unsure / ARCSEC:.0f} arcsec across the raster. "
+            f"Stonyhurst longitude, which can be wrong by up to {unsure / ARCSEC:.0f} arcsec. "
             f"Give 'observer_motion', or references with velocity cards (HCIX_VOB).",
             stacklevel=5,
         )

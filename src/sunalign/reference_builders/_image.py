@@ -63,6 +63,11 @@ class ImageBuilder(ReferenceBuilder):
                 f"use reference_builder='synthetic-raster' for a sequence."
             )
         image = to_image(references[0])
+        ctype = str(image.wcs.wcs.ctype[0])
+        if ctype.startswith(("CRLN", "HGLN")):
+            raise AlignmentError(
+                f"{image.name} is a map of the Sun's surface ({ctype}); use reference_builder='carrington' for it."
+            )
         modelling = check_modelling(self.solar_rotation, self.raster_frame, self.observer_motion, self.height)
         carry, assumptions = image_carry(target, image, modelling)
         return ImageReference.of(image, target, carry, assumptions=assumptions)

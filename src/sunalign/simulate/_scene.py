@@ -229,7 +229,7 @@ class Scene:
 
         Returns
         -------
-        `View`
+        ``View``
         """
         when = time_of(observer, time, self.time)
         sky = when if sky_time is None else parse_time(sky_time)
@@ -251,7 +251,7 @@ class Scene:
         ----------
         vectors : `tuple` of three `numpy.ndarray`
             Components, of one shape, of unit vectors from the observer: to the centre of the Sun, west and north.
-        view : `View`
+        view : ``View``
             Geometry, broadcasting against the vectors.
 
         Returns

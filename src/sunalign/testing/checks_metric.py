@@ -25,7 +25,9 @@ def _pair(seed: int = 0, shape: tuple[int, int] = (24, 20), *, masked: bool = Tr
     """Two alike images and a mask with a border, a row, a blob and single pixels."""
     rng = np.random.default_rng(seed)
     reference = smooth_image(shape, seed=seed, smoothness=2.0)
-    target = 0.7 * reference + 0.3 * smooth_image(shape, seed=seed + 1, smoothness=2.0) + rng.normal(scale=2, size=shape)
+    target = (
+        0.7 * reference + 0.3 * smooth_image(shape, seed=seed + 1, smoothness=2.0) + rng.normal(scale=2, size=shape)
+    )
     mask = np.zeros(shape, bool)
     if masked:
         mask[:2], mask[:, -3:], mask[9], mask[14:18, 5:9] = True, True, True, True
@@ -60,16 +62,16 @@ def check_masked_values_do_not_matter(metric: Metric) -> None:
     for pair in _pairs():
         expected = _score(metric, pair)
         for junk in (np.nan, np.inf, -1e30, 12345.0):
-            changed = _Pair(*(np.where(pair.mask, junk, image) for image in pair[:2]), pair.mask)  # type: ignore[arg-type]
-            got = _score(metric, changed)
+            reference, target = (np.where(pair.mask, junk, image) for image in (pair.reference, pair.target))
+            got = _score(metric, _Pair(reference, target, pair.mask))
             require(_close(got, expected, 1e-9), f"With {junk} under the mask the score is {got}, not {expected}.")
 
 
 def check_all_masked_is_neutral(metric: Metric) -> None:
     """With nothing to compare the score is NaN, or one finite value whatever the images hold."""
-    scores = []
-    for pair in (*_pairs(), _Pair(*np.full((2, 24, 20), np.nan), np.zeros((24, 20), bool))):
-        scores.append(_score(metric, pair._replace(mask=np.ones_like(pair.mask))))
+    nothing = np.full((24, 20), np.nan)
+    pairs = [*_pairs(), _Pair(nothing, nothing, np.zeros((24, 20), bool))]
+    scores = [_score(metric, pair._replace(mask=np.ones_like(pair.mask))) for pair in pairs]
     require(not np.isinf(scores).any(), f"With nothing to compare the score is {scores[0]}; return NaN.")
     require(all(_close(score, scores[0], 0) for score in scores), f"With nothing to compare the scores are {scores}.")
 
@@ -146,7 +148,9 @@ def check_flipped_together_is_the_same(metric: Metric) -> None:
 def check_moved_together_is_the_same(metric: Metric) -> None:
     """Where in the array the valid pixels are does not matter."""
     for pair in _pairs():
-        framed = _Pair(*(np.pad(array, 4, constant_values=fill) for array, fill in zip(pair, (0, 0, True), strict=True)))
+        framed = _Pair(
+            *(np.pad(array, 4, constant_values=fill) for array, fill in zip(pair, (0, 0, True), strict=True))
+        )
         expected = _score(metric, framed)
         for shift in ((2, 0), (-3, 4), (0, -1)):
             got = _score(metric, _Pair(*(np.roll(array, shift, (0, 1)) for array in framed)))
@@ -182,7 +186,10 @@ def check_shift_surface_equals_brute_force(metric: Metric) -> None:
     if not isinstance(metric, SupportsShiftSurface):
         return
     ny, nx, my, mx, min_overlap = 16, 13, 4, 3, 0.5
-    wide, (_, target, target_mask) = smooth_image((ny + 2 * my, nx + 2 * mx), seed=8, smoothness=2.0), _pair(8, (ny, nx))
+    wide, (_, target, target_mask) = (
+        smooth_image((ny + 2 * my, nx + 2 * mx), seed=8, smoothness=2.0),
+        _pair(8, (ny, nx)),
+    )
     reference_mask = np.zeros(wide.shape, bool)
     reference_mask[:11], reference_mask[14:16, 4:9] = True, True
     arrays = (np.where(reference_mask, np.nan, wide), target, reference_mask, target_mask)
@@ -200,7 +207,9 @@ def check_shift_surface_equals_brute_force(metric: Metric) -> None:
                 require(got == -np.inf, f"At ({dx}, {dy}) the overlap is too small for a score of {got}; give -inf.")
             else:
                 expected = _score(metric, _Pair(wide[window], target, mask))
-                require(_close(got, expected, 1e-4), f"At ({dx}, {dy}) the surface has {got}, score() gives {expected}.")
+                require(
+                    _close(got, expected, 1e-4), f"At ({dx}, {dy}) the surface has {got}, score() gives {expected}."
+                )
 
 
 def _require_layout(surface: ShiftSurface, my: int, mx: int) -> None:
@@ -227,14 +236,18 @@ def check_normal_equations_point_uphill(metric: Metric) -> None:
     _require_consistency(equations, pair, n)
     expected, got = _gradient(metric, pair, jacobian), equations.gradient
     cosine = float(expected @ got / (np.linalg.norm(expected) * np.linalg.norm(got)))
-    require(cosine > 0.999, f"The gradient {got} does not point where the score rises, {expected} (cosine {cosine:.3f}).")
+    require(
+        cosine > 0.999, f"The gradient {got} does not point where the score rises, {expected} (cosine {cosine:.3f})."
+    )
     score = _score(metric, pair)
     require(_close(equations.score, score, 1e-5), f"Their score is {equations.score}; score() gives {score}.")
 
 
 def _gradient(metric: Metric, pair: _Pair, jacobian: np.ndarray) -> np.ndarray:
     step = 1e-3
-    ends = [[_score(metric, pair._replace(reference=pair.reference + s * row)) for s in (-step, step)] for row in jacobian]
+    ends = [
+        [_score(metric, pair._replace(reference=pair.reference + s * row)) for s in (-step, step)] for row in jacobian
+    ]
     return np.array([(high - low) / (2 * step) for low, high in ends])
 
 

@@ -19,7 +19,7 @@ from sunalign.testing.helpers import SmallProblem, run, small_problem
 __all__ = ["CHECKS"]
 
 #: Enough for a careful search; those that would try every point of a grid in five dimensions are cut short.
-_BUDGET = 400
+_BUDGET = 250
 
 _FITS: tuple[tuple[str, ...], ...] = (
     ("shift_x",),

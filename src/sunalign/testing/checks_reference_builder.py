@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
@@ -34,7 +32,9 @@ def _scene() -> np.ndarray:
 
 
 def _references(data: np.ndarray, *, many: bool) -> list[GenericMap]:
-    dates = [f"2024-05-01T00:0{m}:00" if m >= 0 else f"2024-04-30T23:5{10 + m}:00" for m in (_MINUTES if many else (0,))]
+    dates = [
+        f"2024-05-01T00:0{m}:00" if m >= 0 else f"2024-04-30T23:5{10 + m}:00" for m in (_MINUTES if many else (0,))
+    ]
     return [small_map(data, header={"date-obs": date, "mjd-obs": 60431.0 + _days(date)}) for date in dates]
 
 
@@ -69,7 +69,9 @@ def check_reference_can_be_sampled(builder: ReferenceBuilder) -> None:
     values = _at_pixels(reference)
     require(values.shape == _SHAPE, f"Sampled at {_SHAPE} points the reference gives an array of shape {values.shape}.")
     covered = np.isfinite(values).mean()
-    require(covered > 0.9, f"An image that covers the whole target gives values at {100 * covered:.0f} % of its pixels.")
+    require(
+        covered > 0.9, f"An image that covers the whole target gives values at {100 * covered:.0f} % of its pixels."
+    )
 
 
 def check_built_from_itself_is_itself(builder: ReferenceBuilder) -> None:

@@ -90,7 +90,7 @@ def small_header(
     roll : `float`
         Degrees, counter-clockwise.
     """
-    sx, sy = (scale, scale) if np.isscalar(scale) else scale  # type: ignore[misc]
+    sx, sy = scale if isinstance(scale, tuple) else (scale, scale)
     cos, sin = float(np.cos(np.radians(roll))), float(np.sin(np.radians(roll)))
     return {
         "ctype1": "HPLN-TAN",
@@ -120,7 +120,11 @@ def small_header(
 
 
 def small_map(
-    data: np.ndarray | None = None, *, mask: np.ndarray | None = None, header: Mapping[str, Any] | None = None, **where: Any
+    data: np.ndarray | None = None,
+    *,
+    mask: np.ndarray | None = None,
+    header: Mapping[str, Any] | None = None,
+    **where: Any,
 ) -> GenericMap:
     """Map of an image, with an uncertainty.
 
@@ -247,7 +251,7 @@ def small_problem(
     wide = (shape[0] + 2 * _MARGIN, shape[1] + 2 * _MARGIN)
     image = Image(smooth_image(wide, seed=seed, smoothness=smoothness), _grid(wide), name="the reference")
     blank = Image(np.zeros(shape), _grid(shape), name="the target")
-    names, neutral = free_parameters(fit), start_values(None, None)  # type: ignore[arg-type]
+    names, neutral = free_parameters(fit), start_values(None, [0, 0] * u.arcsec)
     begin = {**neutral, **(start or {})}
     true = {**neutral, "shift_x": 5.6, "shift_y": -4.4, **(truth or {})}
     true = {name: true[name] if name in names else neutral[name] for name in neutral}

@@ -69,8 +69,9 @@ def images(
         data = data.astype(form)
         data[mask & draw(st.booleans())] = np.nan
         return data, mask
-    limits = np.iinfo(form)
-    return np.clip(np.rint(data), limits.min, limits.max).astype(form), mask
+    bits = 8 * form.itemsize
+    low, high = (0, 2**bits - 1) if form.kind == "u" else (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
+    return np.clip(np.rint(data), low, high).astype(form), mask
 
 
 @st.composite
@@ -216,7 +217,9 @@ def cubes(draw: st.DrawFn, min_side: int = 16, max_side: int = 32, max_wavelengt
     # The celestial axes come first, the spectral one last; CD and PC do not mix.
     linear = "CD3_3" if "cd1_1" in header else "PC3_3"
     spectral = {"CTYPE3": "WAVE", "CUNIT3": "Angstrom", "CRPIX3": 1.0, "CRVAL3": 1025.0, "CDELT3": 0.1}
-    cards = {key.upper(): value for key, value in header.items()} | spectral | {linear: 0.1 if linear[0] == "C" else 1.0}
+    cards = (
+        {key.upper(): value for key, value in header.items()} | spectral | {linear: 0.1 if linear[0] == "C" else 1.0}
+    )
     lines = np.linspace(1, 2, n)[:, None, None]
     return NDCube(
         image * lines.astype(image.dtype.newbyteorder("=")),
@@ -232,7 +235,9 @@ def _headers(draw: st.DrawFn, shape: tuple[int, int], conventions: tuple[str, ..
     unit = u.Unit(draw(st.sampled_from(("arcsec", "deg"))))
     sx, sy = (draw(_numbers(0.5, 6)) * u.arcsec.to(unit) for _ in range(2))
     at_centre = [(n + 1) / 2 for n in shape[::-1]]
-    crpix = draw(st.sampled_from((at_centre, [1.0, 1.0], [0.0, 0.0])) | st.lists(_numbers(-50, 90), min_size=2, max_size=2))
+    crpix = draw(
+        st.sampled_from((at_centre, [1.0, 1.0], [0.0, 0.0])) | st.lists(_numbers(-50, 90), min_size=2, max_size=2)
+    )
     header = {
         "ctype1": "HPLN-TAN",
         "ctype2": "HPLT-TAN",
@@ -251,7 +256,9 @@ def _headers(draw: st.DrawFn, shape: tuple[int, int], conventions: tuple[str, ..
         "telescop": "drawn",
         "bunit": "DN",
     }
-    return header | _linear(draw(st.sampled_from(conventions)), sx, sy, draw(st.just(0.0) | _numbers(-max_roll, max_roll)))
+    return header | _linear(
+        draw(st.sampled_from(conventions)), sx, sy, draw(st.just(0.0) | _numbers(-max_roll, max_roll))
+    )
 
 
 def _linear(convention: str, sx: float, sy: float, roll: float) -> dict[str, float]:

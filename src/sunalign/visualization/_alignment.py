@@ -13,6 +13,7 @@ from sunalign.visualization._axes import (
     before_and_after,
     check_sky_axes,
     extent_of,
+    figure_of,
     new_figure,
     picture_of,
     places,
@@ -72,7 +73,7 @@ def plot_alignment(
         _frame(ax, result)
         if annotate:
             _title(ax, result, whens)
-    figure = panels[0][0].get_figure(root=True)
+    figure = figure_of(panels[0][0])
     if annotate and axes is None:
         figure.suptitle(f"{short_name(result, 60)}: {'good' if result.success else 'doubtful'}", fontsize="medium")
     return figure
@@ -83,7 +84,8 @@ def _panels(
 ) -> list[tuple[Axes, tuple[str, ...]]]:
     if axes is not None:
         given = check_sky_axes(axes, (1, 2))
-        return [(given[0], ("before", "after"))] if len(given) == 1 else [(given[0], ("before",)), (given[1], ("after",))]
+        whens = [("before", "after")] if len(given) == 1 else [("before",), ("after",)]
+        return list(zip(given, whens, strict=True))
     width, height = extent_of(result.problem.target.grid)
     # Roughly: the exact size is the layout's business.
     panel = float(np.clip(5.0 * width / height, 2.4, 5.0))

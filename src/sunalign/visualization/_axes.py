@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
+
+import numpy as np
+from scipy import ndimage
 
 import astropy.units as u
-import numpy as np
 from astropy.wcs import WCS
-from scipy import ndimage
 
 from sunalign.coordinates import ARCSEC, PixelGrid, apply_homography, tangent_basis
 from sunalign.correction import PARAMETERS, UNITS, Correction
-from sunalign.images import to_image
 from sunalign.intensity import IntensityScaling
 from sunalign.reference import ImageReference
 
@@ -51,6 +51,11 @@ def new_figure(width: float, height: float) -> Figure:
     return plt.figure(figsize=(width, height), layout="constrained")
 
 
+def figure_of(ax: Axes) -> Figure:
+    """Figure that axes are in, whatever sub-figures there are in between."""
+    return cast("Figure", ax.get_figure(root=True))
+
+
 class Picture(NamedTuple):
     """The reference as it is shown."""
 
@@ -60,15 +65,14 @@ class Picture(NamedTuple):
 
 def picture_of(result: AlignmentResult) -> Picture:
     """The reference's own image, else its samples at the target's pixels."""
-    picture = result.reference.image()
-    if picture is None:
-        ny, nx = result.target.grid.shape
-        data = result.reference.sample_grid(np.eye(3), (ny, nx), np.arange(nx, dtype=float))
-        return Picture(np.asarray(data, float), result.target.grid)
-    if isinstance(result.reference, ImageReference):
+    picture, grid = result.reference.image(), result.target.grid
+    if picture is not None and isinstance(result.reference, ImageReference):
         # Not the WCS of the map, which would assume an observer where the file has none, and warn.
         return Picture(np.asarray(picture.data, float), result.reference.mapping.reference)
-    return Picture(np.asarray(picture.data, float), to_image(picture).grid)
+    if picture is not None and picture.data.shape == grid.shape:
+        return Picture(np.asarray(picture.data, float), grid)
+    data = result.reference.sample_grid(np.eye(3), grid.shape, np.arange(grid.shape[1], dtype=float))
+    return Picture(np.asarray(data, float), grid)
 
 
 def places(result: AlignmentResult, matrix: np.ndarray, x: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -82,7 +86,7 @@ def places(result: AlignmentResult, matrix: np.ndarray, x: Any, y: Any) -> tuple
 
 
 def before_and_after(result: AlignmentResult) -> dict[str, np.ndarray]:
-    """Homographies from the pixels that were compared to those of the target: as its header has it, and as corrected."""
+    """Homographies from the pixels that were compared to those of the target, as its header has it and as corrected."""
     problem = result.problem
     return {"before": problem.in_base(problem.target.grid), "after": problem.matrix(result.x)}
 
@@ -196,13 +200,11 @@ def colour_bar(fig: Figure, artist: Any, axes: Any, label: str, **options: Any) 
     return bar
 
 
-_NAMES = {"shift_x": "Shift x", "shift_y": "Shift y", "scale_x": "Scale x", "scale_y": "Scale y", "rotation": "Rotation"}
-
-
 def parameter_label(name: str) -> str:
     """Name of a parameter with its unit, for an axis."""
     unit = UNITS[name]
-    return _NAMES[name] if unit == u.dimensionless_unscaled else f"{_NAMES[name]} [{unit}]"
+    words = name.replace("_", " ").capitalize()
+    return words if unit == u.dimensionless_unscaled else f"{words} [{unit}]"
 
 
 def history_values(result: AlignmentResult) -> dict[str, np.ndarray]:

@@ -13,6 +13,7 @@ from sunalign.visualization._axes import (
     colour_bar,
     corrected_wcs,
     extent_of,
+    figure_of,
     new_figure,
     short_name,
     show,
@@ -75,7 +76,7 @@ def plot_residual(
     for ax, values in zip(axes[:2], (model, target), strict=True):
         bright = show(ax, values, grid, vmin=low, vmax=high)
     left = show(axes[2], residual, grid, cmap="RdBu_r", vmin=-largest, vmax=largest)
-    figure = axes[0].get_figure(root=True)
+    figure = figure_of(axes[0])
     stretch = str(result.assumptions.get("scaling", "")).partition(",")[0]
     suffix = f" ({stretch})" if stretch else ""
     colour_bar(figure, bright, axes[:2], f"Intensity{suffix}")
@@ -163,8 +164,10 @@ def _save(animation: FuncAnimation, path: str | os.PathLike[str], interval: floa
 
     from sunalign.io import atomic_write
 
+    # Documented as an int, and turned into milliseconds: 700 of them are 1.43 a second.
+    writer = PillowWriter(fps=1000 / interval)  # type: ignore[arg-type]
     with atomic_write(path, overwrite) as temporary:
-        animation.save(str(temporary), writer=PillowWriter(fps=1000 / interval), dpi=dpi)
+        animation.save(str(temporary), writer=writer, dpi=dpi)
 
 
 def _range(values: np.ndarray, percent: float) -> tuple[float, float]:

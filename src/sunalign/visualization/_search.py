@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sunalign.visualization._axes import colour_bar, history_values, new_figure, parameter_label
+from sunalign.visualization._axes import colour_bar, figure_of, history_values, new_figure, parameter_label
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -53,7 +53,7 @@ def plot_history(result: AlignmentResult, *, fig: Figure | None = None, annotate
 
 
 def _pairs(free: tuple[str, ...]) -> list[tuple[str, str]]:
-    pairs = []
+    pairs: list[tuple[str, str]] = []
     for group in (("shift_x", "shift_y"), ("scale_x", "scale_y"), ("rotation",)):
         names = [name for name in group if name in free]
         if names:
@@ -73,16 +73,22 @@ def _scatter(
     if len(order):
         first = int(np.flatnonzero(scored)[0])
         ax.plot(x[first], y[first], "x", color="tab:red", ms=8, mew=2, label="start")
-    answer = [result.score if name == "score" else result.correction.parameters[name] for name in pair]
-    errors = [0.0 if name == "score" else result.correction.errors.get(name, np.nan) for name in pair]
-    errors = [error if np.isfinite(error) else 0.0 for error in errors]
+    (at_x, error_x), (at_y, error_y) = (_answer(result, name) for name in pair)
     ax.errorbar(
-        *answer, xerr=errors[0], yerr=errors[1], fmt="*", color="k", mfc="gold", ms=13, mew=0.8, lw=1, label="answer"
+        at_x, at_y, xerr=error_x, yerr=error_y, fmt="*", color="k", mfc="gold", ms=13, mew=0.8, lw=1, label="answer"
     )
     ax.set_xlabel(parameter_label(pair[0]))
     ax.set_ylabel("Score" if pair[1] == "score" else parameter_label(pair[1]))
     _open(ax)
     return dots
+
+
+def _answer(result: AlignmentResult, name: str) -> tuple[float, float]:
+    """Value and 1-sigma error; 0 where it is not known."""
+    if name == "score":
+        return result.score, 0.0
+    error = result.correction.errors.get(name, np.nan)
+    return result.correction.parameters[name], error if np.isfinite(error) else 0.0
 
 
 def _open(ax: Axes) -> None:
@@ -134,9 +140,9 @@ def plot_convergence(
     ax.axhline(result.score, color="tab:green", lw=1, ls="--", label=f"answer {result.score:.4f}")
     ax.set_xlabel(f"{against.capitalize()} at full resolution")
     ax.set_ylabel(f"Score ({result.plugins['metric']['name']})")
-    ax.xaxis.get_major_locator().set_params(integer=True)
+    ax.locator_params(axis="x", integer=True)
     ax.grid(alpha=0.3)
     if annotate:
         ax.legend(loc="lower right", fontsize="small")
         ax.set_title(f"{result.plugins['optimizer']['name']}: {result.nfev} evaluations", fontsize="medium")
-    return ax.get_figure(root=True)
+    return figure_of(ax)

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sunalign.surface import SearchSurface, peaks_of
-from sunalign.visualization._axes import colour_bar, new_figure, parameter_label
+from sunalign.visualization._axes import colour_bar, figure_of, new_figure, parameter_label
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.patheffects import AbstractPathEffect
 
     from sunalign.result import AlignmentResult
 
@@ -48,7 +49,7 @@ def plot_surface(
     if result.surface is None or not np.isfinite(result.surface.scores).any():
         ax.text(0.5, 0.5, "No shift was free:\nthere is no surface.", ha="center", va="center", transform=ax.transAxes)
         ax.set_axis_off()
-        return ax.get_figure(root=True)
+        return figure_of(ax)
     if len(free) == 1:
         _curve(ax, result, free[0])
     else:
@@ -57,7 +58,7 @@ def plot_surface(
         ax.set_title(f"peak ratio {result.quality.peak_ratio:.2f}, significance {result.quality.peak_significance:.1f}",
                      fontsize="medium")  # fmt: skip
         ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.13), ncols=3, fontsize="small", frameon=False)
-    return ax.get_figure(root=True)
+    return figure_of(ax)
 
 
 def _curve(ax: Axes, result: AlignmentResult, name: str) -> None:
@@ -91,7 +92,7 @@ def _map(ax: Axes, result: AlignmentResult) -> None:
         cmap="viridis",
         rasterized=True,
     )
-    colour_bar(ax.get_figure(root=True), image, ax, "Correlation (ncc)", shrink=1.0)
+    colour_bar(figure_of(ax), image, ax, "Correlation (ncc)", shrink=1.0)
     _peaks(ax, surface)
     answer = _answer(result)
     ax.plot(*answer, "*", color="k", mfc="gold", ms=13, mew=0.8, label="answer")
@@ -157,7 +158,7 @@ def _enlarge(ax: Axes, centre: tuple[float, float], covariance: np.ndarray, reac
     inset.tick_params(labelsize="x-small", direction="in", pad=2)
     inset.set_title("1, 2, 3 σ", fontsize="small", pad=3)
     # The surface below may be dark or bright.
-    halo = [withStroke(linewidth=2.5, foreground="w")]
+    halo: list[AbstractPathEffect] = [withStroke(linewidth=2.5, foreground="w")]
     for label in (inset.title, *inset.get_xticklabels(), *inset.get_yticklabels()):
         label.set_path_effects(halo)
     ax.indicate_inset_zoom(inset, edgecolor="w")

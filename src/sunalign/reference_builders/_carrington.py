@@ -1,0 +1,289 @@
+"""References that are places on the Sun: images of any observers, and maps in heliographic coordinates."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+import astropy.units as u
+from astropy.coordinates import SkyCoord
+from astropy.time import Time
+from astropy.wcs import WCS
+
+from sunpy.map import GenericMap
+
+from sunalign.abc import ReferenceBuilder
+from sunalign.coordinates import ARCSEC, PixelGrid
+from sunalign.exceptions import AlignmentError, CoverageError
+from sunalign.images import Image, to_image
+from sunalign.interpolation import SplineImage
+from sunalign.reference import PixelMapping, Reference, Transform
+from sunalign.reference_builders._geometry import View, check_modelling, said_of_rotation, views_of
+from sunalign.rotation import ROTATION, SurfaceCarry, stonyhurst_zero
+
+__all__ = ["Carrington"]
+
+_REACH = 6
+
+
+@dataclass(frozen=True, kw_only=True)
+class Carrington(ReferenceBuilder):
+    """Compare on the surface of the Sun: with images of any observers, or with a map in heliographic coordinates.
+
+    Every pixel of the target is a place on a sphere, turned to the date of the reference. A reference is an image of
+    whatever observer, or a map whose axes are Carrington (``CRLN``, ``CRLT``) or Stonyhurst (``HGLN``, ``HGLT``)
+    coordinates, such as a synoptic map. Of several, the first that shows a place counts.
+
+    Parameters
+    ----------
+    solar_rotation : {"differential", "rigid", "none"}
+        How the Sun turns between target and reference. ``"rigid"`` keeps Carrington coordinates, and so does ``"none"``
+        for a map in them; for images ``"none"`` takes target and reference to be simultaneous.
+    raster_frame, observer_motion
+        As in `~sunalign.reference_builders.ImageBuilder`.
+    height : `~astropy.units.Quantity`
+        Of the sphere above the photosphere: the height of the emission.
+
+    Notes
+    -----
+    Off the disc there is no surface: those pixels of the target are left out.
+    """
+
+    solar_rotation: str = "differential"
+    raster_frame: str = "step"
+    observer_motion: Callable[[Time], SkyCoord] | Sequence[SkyCoord] | None = None
+    height: u.Quantity = field(default_factory=lambda: 0 * u.Mm)
+
+    def __post_init__(self) -> None:
+        check_modelling(self.solar_rotation, self.raster_frame, self.observer_motion, self.height)
+
+    def build(self, references: Sequence[Any], target: Image) -> Reference:
+        modelling = check_modelling(self.solar_rotation, self.raster_frame, self.observer_motion, self.height)
+        images = [to_image(reference) for reference in references]
+        found = views_of(target, [image for image in images if not _is_surface(image)], modelling)
+        if found is None:
+            raise AlignmentError(
+                f"Neither {target.name} nor a reference says from where it was seen, so nothing can be placed on the "
+                f"Sun; add DSUN_OBS, HGLN_OBS and HGLT_OBS to the target's header."
+            )
+        view, seen, assumptions = found
+        if modelling.solar_rotation == "none":
+            view = replace(view, simultaneous=True)
+        others = iter(seen)
+        parts = []
+        for image in images:
+            if _is_surface(image):
+                parts.append(_surface_part(image, target, view))
+            else:
+                carry = replace(view.carry(next(others)), off_disc=False)
+                parts.append(_Part(image, PixelMapping(target.grid, image.grid, carry)))
+        assumptions = {
+            "solar rotation": said_of_rotation(modelling),
+            **assumptions,
+            "surface": f"sphere {modelling.height.to_value(u.Mm):g} Mm above the photosphere",
+        }
+        return SurfaceReference(parts, target, view, assumptions)
+
+
+def _is_surface(image: Image) -> bool:
+    return str(image.wcs.wcs.ctype[0]).startswith(("CRLN", "HGLN"))
+
+
+@dataclass(frozen=True, eq=False)
+class _Part:
+    image: Image
+    mapping: PixelMapping
+
+    @cached_property
+    def spline(self) -> SplineImage:
+        return SplineImage(self.image.data)
+
+    def holding(self, image: Image) -> _Part:
+        return _Part(image, replace(self.mapping, reference=image.grid))
+
+
+def _surface_part(image: Image, target: Image, view: View) -> _Part:
+    """Part of a map in heliographic coordinates."""
+    date = image.date or view.seen.date
+    rates = ROTATION[view.modelling.solar_rotation]
+    if view.modelling.solar_rotation == "none" or image.date is None or target.times is None:
+        # What keeps its Carrington coordinates turns with them.
+        rates, date = ROTATION["rigid"], view.seen.date
+    carry = replace(view, simultaneous=False).carry(view.seen)
+    elapsed = carry.elapsed + float((date - view.seen.date).to_value(u.s))
+    turned = carry.longitude + float(view.seen.place.longitude - _prime_meridian(image, date))
+    surface = SurfaceCarry(
+        radius=carry.radius,
+        distance=carry.distance,
+        latitude=carry.latitude,
+        longitude=turned,
+        elapsed=elapsed,
+        rates=rates,
+        to_distance=carry.to_distance,
+        to_latitude=carry.to_latitude,
+        off_disc=False,
+    )
+    centred = _centred(image, surface, target)
+    return _Part(centred, PixelMapping(target.grid, centred.grid, surface))
+
+
+def _prime_meridian(image: Image, date: Time) -> float:
+    """HCI longitude, at a date, of the meridian where the longitude of a map is zero."""
+    zero = float(stonyhurst_zero(date))
+    if str(image.wcs.wcs.ctype[0]).startswith("HGLN"):
+        return zero
+    from sunpy.coordinates import HeliographicCarrington, HeliographicStonyhurst
+
+    frame = HeliographicCarrington(obstime=date, observer=_carrington_observer(image))
+    earthward = SkyCoord(0 * u.deg, 0 * u.deg, 1 * u.R_sun, frame=HeliographicStonyhurst(obstime=date))
+    return zero - float(earthward.transform_to(frame).lon.to_value(u.rad))
+
+
+def _carrington_observer(image: Image) -> Any:
+    """Whose light-travel time a map's Carrington longitudes reckon with: its header's observer's, or Earth's."""
+    return "earth" if image.observer is None else image.observer
+
+
+def _centred(image: Image, carry: SurfaceCarry, target: Image) -> Image:
+    """Map with the target in its middle, where it goes round the Sun or its reference point is far away.
+
+    Shifting the longitudes of a cylindrical projection whose reference point is on the equator shifts its pixels.
+    """
+    wcs, nx = image.wcs, image.grid.shape[1]
+    cylindrical = all(ctype[4:] in ("-CAR", "-CEA", "-MER", "-CYP") for ctype in wcs.wcs.ctype)
+    if not cylindrical or wcs.wcs.crval[1] != 0 or image.grid.to_base != (0.0, 1.0, 0.0, 1.0):
+        return image
+    scale = wcs.pixel_scale_matrix
+    if abs(scale[0, 1]) > 1e-12 * abs(scale[0, 0]):
+        return image
+    step, data, start = scale[0, 0], image.data, 0
+    longitudes = wcs.wcs.crval[0] + step * (np.arange(nx) + 1 - wcs.wcs.crpix[0])
+    if abs(nx * abs(step) - 360) < 1.5 * abs(step):
+        place = carry(target.grid.to_directions(*(np.array([c]) for c in target.grid.centre)), np.array([0.0]))
+        if np.isfinite(place).all():
+            wanted = np.degrees(np.arctan2(place[1], place[0]))[0]
+            nearest = int(np.abs((longitudes - wanted + 180) % 360 - 180).argmin())
+            start = nearest - nx // 2
+            data = np.roll(data, -start, axis=1)
+    middle = nx // 2
+    shifted: WCS = wcs.deepcopy()
+    shifted.wcs.crpix = [middle + 1, wcs.wcs.crpix[1]]
+    shifted.wcs.crval = [longitudes[(middle + start) % nx], 0.0]
+    shifted.wcs.set()
+    return replace(image, data=data, grid=PixelGrid(shifted, data.shape), source=None)
+
+
+class SurfaceReference(Reference):
+    """Images and maps of the surface, sampled where the target's pixels are on it.
+
+    Parameters
+    ----------
+    parts : sequence
+        Images with their mappings; of those that show a place, the first counts.
+    target : `~sunalign.images.Image`
+    view : `View`
+    assumptions : mapping
+    """
+
+    def __init__(self, parts: Sequence[_Part], target: Image, view: View, assumptions: Mapping[str, str]) -> None:
+        self.parts = list(parts)
+        self._target = target
+        self._view = view
+        self.assumptions = dict(assumptions)
+        # A heliographic degree is seen under a smaller angle.
+        lever = view.radius / (float(view.seen.place.distance) - view.radius)
+        first = self.parts[0].image
+        self.pixel_size = float(np.sqrt(np.prod(first.grid.pixel_size))) * (lever if _is_surface(first) else 1.0)
+
+    def _with(self, parts: Sequence[_Part], target: Image | None = None) -> SurfaceReference:
+        return SurfaceReference(parts, target or self._target, self._view, self.assumptions)
+
+    def within(self, margin: float) -> SurfaceReference:
+        """Crop every part to what is needed."""
+        if not np.isfinite(margin):
+            return self
+        kept = []
+        for part in self.parts:
+            window = _window(part.mapping, margin)
+            if window is not None and np.isfinite(part.image.data[window]).any():
+                kept.append(part.holding(part.image.crop(*window)))
+        if not kept:
+            raise CoverageError(
+                f"No reference shows the part of the Sun that {self._target.name} shows, with a margin of "
+                f"{margin / ARCSEC:.0f} arcsec. Check pointings and dates."
+            )
+        return self._with(kept)
+
+    def sample(self, x: np.ndarray, y: np.ndarray, columns: np.ndarray | None = None) -> np.ndarray:
+        """Values at target pixel coordinates."""
+        out = np.full(np.shape(x), np.nan)
+        for part in self.parts:
+            values = part.spline.sample(*part.mapping(x, y, columns))
+            out = np.where(np.isnan(out), values, out)
+            if not np.isnan(out).any():
+                break
+        return out
+
+    def sample_with_gradient(
+        self, x: np.ndarray, y: np.ndarray, columns: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Values and their derivatives by the target pixel coordinates."""
+        out = np.full((3, *np.shape(x)), np.nan)
+        for part in self.parts:
+            px, py, j = part.mapping.with_jacobian(x, y, columns)
+            value, by_column, by_row = part.spline.sample_with_gradient(px, py)
+            new = [value, by_column * j[0, 0] + by_row * j[1, 0], by_column * j[0, 1] + by_row * j[1, 1]]
+            out = np.where(np.isnan(out[0]), new, out)
+            if not np.isnan(out[0]).any():
+                break
+        return out[0], out[1], out[2]
+
+    def intensities(self) -> np.ndarray:
+        """All values of all parts."""
+        return np.concatenate([part.image.data.ravel() for part in self.parts])
+
+    def scaled(self, transform: Transform) -> SurfaceReference:
+        """Scale the images before their splines are made."""
+        bare = replace(self._target, data=np.empty((0, 0)), source=None, meta={})
+        parts = [
+            part.holding(replace(part.image, data=transform(part.image.data), source=None, meta={}))
+            for part in self.parts
+        ]
+        return self._with(parts, bare)
+
+    def binned(self, factor: int) -> SurfaceReference:
+        """Coarser version."""
+        if factor == 1 or any(min(part.image.data.shape) < 2 * factor for part in self.parts):
+            return self
+        return self._with([part.holding(part.image.binned(factor, factor)) for part in self.parts])
+
+    def image(self) -> GenericMap:
+        """What the reference shows on the target's own pixels."""
+        ny, nx = self._target.grid.shape
+        data = self.sample_grid(np.eye(3), (ny, nx), np.arange(nx, dtype=float))
+        return replace(self._target, data=data, source=None).to_map()
+
+
+def _window(mapping: PixelMapping, margin: float) -> tuple[slice, slice] | None:
+    """Rows and columns of a part that a target, moved by up to ``margin`` radians, can need."""
+    grid = mapping.target
+    ny, nx = grid.shape
+    mx, my = (margin / size for size in grid.pixel_size)
+    x, y = np.meshgrid(np.linspace(-0.5 - mx, nx - 0.5 + mx, 33), np.linspace(-0.5 - my, ny - 0.5 + my, 33))
+    px, py = mapping(x, y, np.clip(x, 0, nx - 1))
+    seen = np.isfinite(px) & np.isfinite(py)
+    if not seen.any():
+        return None
+    ranges = []
+    for position, size in ((py[seen], mapping.reference.shape[0]), (px[seen], mapping.reference.shape[1])):
+        # The net is coarse: between its last point on the disc and the limb there may be a step more.
+        around = _REACH + 0.05 * float(np.ptp(position))
+        start, stop = max(0.0, np.floor(position.min() - around)), min(size, np.ceil(position.max() + around) + 1)
+        if stop - start < 2:
+            return None
+        ranges.append(slice(int(start), int(stop)))
+    return ranges[0], ranges[1]
