@@ -115,6 +115,8 @@ sphinx_gallery_conf = {
 html_theme = "sunpy"
 html_title = "sunalign"
 html_show_sourcelink = False
+html_static_path = ["_static"]
+html_css_files = ["sunalign.css"]
 html_theme_options = {
     "sst_project_name": "sunalign",
     "navbar_links": [

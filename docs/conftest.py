@@ -10,7 +10,11 @@ import pytest
 
 from astropy.utils import iers
 
+import sunpy
+
 iers.conf.auto_download = False
+# What is told to the log is no output of a snippet.
+sunpy.log.setLevel("WARNING")
 
 
 @pytest.fixture(autouse=True)

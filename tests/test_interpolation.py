@@ -50,8 +50,12 @@ def test_gradient_is_the_slope_of_the_samples(drawn):
     xx, yy = np.clip(xx, step, image.shape[1] - 1 - step), np.clip(yy, step, image.shape[0] - 1 - step)
     _, by_x, by_y = spline.sample_with_gradient(xx, yy)
     # Central differences of a cubic are off by its third derivative, which jumps from pixel to pixel.
-    np.testing.assert_allclose(by_x, (spline.sample(xx + step, yy) - spline.sample(xx - step, yy)) / (2 * step), atol=1e-4)
-    np.testing.assert_allclose(by_y, (spline.sample(xx, yy + step) - spline.sample(xx, yy - step)) / (2 * step), atol=1e-4)
+    np.testing.assert_allclose(
+        by_x, (spline.sample(xx + step, yy) - spline.sample(xx - step, yy)) / (2 * step), atol=1e-4
+    )
+    np.testing.assert_allclose(
+        by_y, (spline.sample(xx, yy + step) - spline.sample(xx, yy - step)) / (2 * step), atol=1e-4
+    )
 
 
 @given(st.integers(0, 1000))

@@ -54,9 +54,7 @@ def problem(target_roll=0.0, target_scale=4.0, shape=(36, 30), holes=0.05, names
 
 
 START = np.array([0.0, 0.0, 1.0, 1.0, 0.0])
-POINTS = st.tuples(
-    *[st.floats(-30, 30)] * 2, *[st.floats(0.95, 1.05)] * 2, st.floats(-3, 3)
-).map(np.array)
+POINTS = st.tuples(*[st.floats(-30, 30)] * 2, *[st.floats(0.95, 1.05)] * 2, st.floats(-3, 3)).map(np.array)
 
 
 # The forward model.
@@ -94,7 +92,7 @@ def test_correction_says_what_the_samples_did(x, roll):
 
 def test_general_and_separable_samples_agree():
     p = problem(holes=0.3)
-    for x in (START, START + [7.3, -2.2, 0.01, -0.02, 0.0]):
+    for x in (START, START + np.array([7.3, -2.2, 0.01, -0.02, 0.0])):
         fast = p.sample(x)
         slow = p.reference.spline.sample(*p.reference.mapping(*_tried(p, x)))
         assert fast.dtype == np.float32
@@ -141,11 +139,11 @@ def test_pixels_leave_the_sum_when_their_sample_does(x):
 
 def test_too_little_overlap_has_no_score():
     p = replace(problem(holes=0.0), min_overlap=0.5)
-    away = START + [4.0 * 54, 0, 0, 0, 0]
+    away = START + np.array([4.0 * 54, 0, 0, 0, 0])
     assert 0 < p.overlap(away) < 0.5
     assert p.score(away) == -np.inf
     assert np.isfinite(replace(p, min_overlap=0.01).score(away))
-    assert replace(p, min_overlap=0.0).score(START + [1e4, 0, 0, 0, 0]) == -np.inf
+    assert replace(p, min_overlap=0.0).score(START + np.array([1e4, 0, 0, 0, 0])) == -np.inf
 
 
 def test_a_target_of_nan_has_no_score():
@@ -229,7 +227,7 @@ def test_levels_look_at_the_same_sky():
     ramp = np.add.outer(2.0 * np.arange(140), 3.0 * np.arange(130))
     wide, target = image(ramp), image(np.zeros((60, 48)), scale=(3.0, 1.5))
     p = Problem(target, ImageReference.of(wide, target), NCC(), target.grid, target.grid.centre, PARAMETERS)
-    x = START + [9.1, -5.3, 0.02, -0.01, 0.7]
+    x = START + np.array([9.1, -5.3, 0.02, -0.01, 0.7])
     truth = ndimage.map_coordinates(ramp, p.reference.mapping(*_tried(p, x))[::-1], order=3)
     for level in (1.0, 2.0, 4.0):
         coarse = p.at_level(level)
@@ -301,13 +299,13 @@ def test_history_has_its_columns_and_units():
     assert len(o.history) == 0
     o(START)
     o.iteration = 3
-    o(START + [8.0, -4.0, 0.01, 0.02, 0.5])
+    o(START + np.array([8.0, -4.0, 0.01, 0.02, 0.5]))
     table = o.history
     assert table.colnames == ["iteration", "shift_x", "shift_y", "scale_x", "scale_y", "rotation", "score"]
     assert table["iteration"].tolist() == [0, 3]
     assert [table[name].unit for name in PARAMETERS] == [UNITS[name] for name in PARAMETERS]
     assert u.Quantity(table[1]["shift_x"]) == 8.0 * u.arcsec
-    assert table["score"].tolist() == [o(START), o(START + [8.0, -4.0, 0.01, 0.02, 0.5])]
+    assert table["score"].tolist() == [o(START), o(START + np.array([8.0, -4.0, 0.01, 0.02, 0.5]))]
 
 
 def test_history_names_frozen_parameters_too():
@@ -348,7 +346,7 @@ def test_resolutions_share_the_budget_and_keep_their_histories():
 def test_progress_hears_of_every_evaluation():
     heard = []
     o, _ = objective(progress=lambda spent, best: heard.append((spent, best)))
-    scores = [o(START + [k, 0, 0, 0, 0]) for k in (0.0, 9.0, 3.0)]
+    scores = [o(START + np.array([k, 0, 0, 0, 0])) for k in (0.0, 9.0, 3.0)]
     assert heard == [(k + 1, max(scores[: k + 1])) for k in range(3)]
 
 
@@ -402,4 +400,6 @@ def test_space():
     assert [p.unit for p in space] == [u.arcsec, u.deg]
     assert (space.index("rotation"), space.index("scale_x")) == (1, None)
     np.testing.assert_array_equal(space.clip(np.array([99.0, -99.0])), [10, -2])
-    np.testing.assert_array_equal([space.lower, space.upper, space.start, space.step], [[-10, -2], [10, 2], [1, 0], [4, 0.5]])
+    np.testing.assert_array_equal(
+        [space.lower, space.upper, space.start, space.step], [[-10, -2], [10, 2], [1, 0], [4, 0.5]]
+    )

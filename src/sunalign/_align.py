@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-import astropy.units as u
 import numpy as np
-from scipy.optimize import OptimizeResult
+
+import astropy.units as u
+
 from sunpy import log
 
+from sunalign._contract import build_reference, check_powers, corrected, maximize
 from sunalign._inputs import (
     as_references,
     checked_budget,
@@ -32,26 +33,21 @@ from sunalign._search_space import (
     pivot_sky,
     reach,
     start_values,
-    with_units,
 )
 from sunalign._working_grid import on_working_grid
 from sunalign.abc import Corrector, Metric, Optimizer, ReferenceBuilder
 from sunalign.correction import Correction
-from sunalign.correctors import FITSCorrector, add_history, corrector_for
+from sunalign.correctors import corrector_for
 from sunalign.exceptions import (
     AlignmentDoubtError,
     AlignmentError,
-    CorrectionError,
-    PluginError,
-    WorkerError,
-    told,
     warn_user,
 )
 from sunalign.images import Image, to_image
 from sunalign.intensity import IntensityScaling, make_scaling
-from sunalign.objective import BudgetSpent, Objective, Problem, SearchSpace
+from sunalign.objective import Objective, Problem
 from sunalign.quality import assess, covariance
-from sunalign.reference import ImageReference, Reference
+from sunalign.reference import Reference
 from sunalign.registry import KINDS, name_of
 from sunalign.result import AlignmentResult
 
@@ -178,10 +174,10 @@ def align(
     names, centre = free_parameters(fit), pivot_pixel(image.grid, pivot)
     begin = start_values(start, pivot_sky(image.grid, centre))
     limits = limits_of(names, begin, max_shift, bounds)
-    _check_powers(plugins[Corrector], names, begin)
+    check_powers(plugins[Corrector], names, begin)
 
     # The reference, as the target's pixels see it.
-    built = _build(plugins[ReferenceBuilder], references, image, reach(limits, begin, image.grid))
+    built = build_reference(plugins[ReferenceBuilder], references, image, reach(limits, begin, image.grid))
     check_resolution(limits, {"target": min(image.grid.pixel_size), "reference": built.pixel_size})
     stretch = make_scaling(scaling or plugins[Metric].scaling)
     problem = Problem(
@@ -202,7 +198,7 @@ def align(
         Objective(problem, space, n_jobs=n_jobs, max_evaluations=max_evaluations, progress=report) as objective,
     ):
         initial = objective(space.start)
-        found = _maximize(plugins[Optimizer], objective, space, rng)
+        found = maximize(plugins[Optimizer], objective, space, rng)
         nfev, history = objective.nfev, objective.history
 
     # How sure it is.
@@ -236,41 +232,9 @@ def align(
         space=space,
         extra={key: value for key, value in found.items() if key not in ("x", "fun", "success", "message", "nit")},
     )
-    result = replace(result, aligned=_corrected(plugins[Corrector], target, given, result))
+    result = replace(result, aligned=corrected(plugins[Corrector], target, given, result))
     _voice(result, doubts, on_doubt)
     return result
-
-
-def _check_powers(corrector: Corrector, names: Sequence[str], begin: Mapping[str, float]) -> None:
-    wanted = {*names, *Correction.from_parameters(**with_units(begin)).moved}
-    beyond = sorted(wanted - corrector.parameters)
-    if beyond:
-        raise CorrectionError(
-            f"The corrector '{name_of(corrector)}' cannot apply {' and '.join(beyond)}; "
-            f"choose another corrector, or leave it out of fit."
-        )
-
-
-def _build(builder: ReferenceBuilder, references: Sequence[Any], image: Image, margin: float) -> Reference:
-    try:
-        built = builder.build(references, image)
-    except (AlignmentError, TypeError, ValueError, OSError):
-        # Its own words about the user's input.
-        raise
-    except Exception as error:
-        raise PluginError(f"The reference builder '{name_of(builder)}' failed: {told(error)}.") from error
-    if isinstance(built, Reference):
-        return built.within(margin)
-    if isinstance(built, Image) or _is_readable(built):
-        return ImageReference.of(to_image(built), image, margin=margin)
-    raise PluginError(
-        f"The reference builder '{name_of(builder)}' returned {type(built).__name__}; "
-        f"it has to return a sunalign.reference.Reference or an image."
-    )
-
-
-def _is_readable(built: Any) -> bool:
-    return to_image.dispatch(type(built)) is not to_image.dispatch(object)
 
 
 def _scaled_target(image: Image, scaling: IntensityScaling) -> Image:
@@ -292,71 +256,6 @@ def _scaled_reference(reference: Reference, image: Image, scaling: IntensityScal
             f"nothing to align. Check both pointings and reference_limits, or raise max_shift."
         )
     return reference.scaled(scaling.fit(values))
-
-
-def _maximize(
-    optimizer: Optimizer, objective: Objective, space: SearchSpace, rng: np.random.Generator
-) -> OptimizeResult:
-    """Run the optimizer, and hold it to its contract."""
-    name = name_of(optimizer)
-    try:
-        found = optimizer.maximize(objective, space, rng=rng)
-    except BudgetSpent:
-        x, score = objective.best or (space.start, -np.inf)
-        message = f"max_evaluations={objective.max_evaluations} were spent before the search ended."
-        found = OptimizeResult(x=x, fun=score, success=False, message=message)
-    except (PluginError, AlignmentError, WorkerError):
-        raise
-    except Exception as error:
-        raise PluginError(f"The optimizer '{name}' failed: {told(error)}.") from error
-    _check_result(name, found, len(space))
-    found.x, found.fun = np.asarray(found.x, float), float(found.fun)
-    if not np.isfinite(found.x).all() or np.any(found.x != space.clip(found.x)):
-        raise PluginError(f"The optimizer '{name}' returned a point outside the bounds: {found.x.tolist()}.")
-    if not np.isfinite(found.fun):
-        raise AlignmentError(
-            "No trial pointing has a score: target and reference overlap too little, or are constant where they do. "
-            "Check both pointings and dates, raise max_shift, or lower min_overlap."
-        )
-    found.setdefault("message", "")
-    return found
-
-
-def _check_result(name: str, found: Any, n: int) -> None:
-    wanted = f"it has to return a scipy OptimizeResult with x of {n} numbers, fun and success"
-    if not isinstance(found, OptimizeResult):
-        raise PluginError(f"The optimizer '{name}' returned {type(found).__name__}; {wanted}.")
-    missing = [key for key in ("x", "fun", "success") if key not in found]
-    if missing:
-        raise PluginError(f"The optimizer '{name}' returned a result without {' and '.join(missing)}; {wanted}.")
-    for key, shape in (("x", (n,)), ("fun", ())):
-        value = np.asarray(found[key])
-        if value.shape != shape or value.dtype.kind not in "fiu":
-            raise PluginError(
-                f"The optimizer '{name}' returned a result whose {key} is of type {value.dtype} and shape "
-                f"{value.shape}; {wanted}."
-            )
-
-
-def _corrected(corrector: Corrector, target: Any, given: Image, result: AlignmentResult) -> Any:
-    # A path is read as a map, which is what comes back of it, unless the corrector is the one for files.
-    source = target if isinstance(corrector, FITSCorrector) else given.source
-    try:
-        aligned = corrector.apply(source, result.correction)
-    except (AlignmentError, TypeError, ValueError, OSError):
-        raise
-    except Exception as error:
-        raise PluginError(f"The corrector '{name_of(corrector)}' failed: {told(error)}.") from error
-    alike = (str, os.PathLike) if isinstance(source, (str, os.PathLike)) else type(source)
-    if not isinstance(aligned, alike):
-        raise PluginError(
-            f"The corrector '{name_of(corrector)}' returned {type(aligned).__name__}; "
-            f"it has to return the type that it was given, {type(source).__name__}."
-        )
-    header = aligned[1] if isinstance(aligned, tuple) else getattr(aligned, "meta", None)
-    if isinstance(header, MutableMapping):
-        add_history(header, result.provenance())
-    return aligned
 
 
 def _voice(result: AlignmentResult, doubts: Sequence[str], on_doubt: str) -> None:

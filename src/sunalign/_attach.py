@@ -13,6 +13,7 @@ from ndcube.ndcube import NDCubeBase
 from sunpy.map import GenericMap
 
 from sunalign._align import align
+from sunalign.cubes import CHOICES, spectral_image
 from sunalign.exceptions import warn_user
 
 __all__ = ["attach", "detach"]
@@ -33,7 +34,8 @@ def align_to(self: Any, reference: Any, *, return_result: bool = False, **option
     return_result : `bool`
         Return ``(image, result)`` instead of the image alone.
     **options
-        As `sunalign.align` has them.
+        As `sunalign.align` has them; for a cube also those of `sunalign.cubes.spectral_image`: ``wavelength``,
+        ``width``, ``line``, ``reduce``, ``mask_dumbbells``.
 
     Returns
     -------
@@ -42,7 +44,10 @@ def align_to(self: Any, reference: Any, *, return_result: bool = False, **option
     `~sunalign.AlignmentResult`
         With ``return_result=True``: the whole story.
     """
-    result = align(self, reference, **options)
+    target = self
+    if isinstance(self, NDCubeBase):
+        target = spectral_image(self, **{key: options.pop(key) for key in CHOICES if key in options})
+    result = align(target, reference, **options)
     return (result.aligned, result) if return_result else result.aligned
 
 

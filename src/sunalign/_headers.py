@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from astropy.wcs import WCS, FITSFixedWarning
+from astropy.wcs import WCS, FITSFixedWarning, WcsError
 from astropy.wcs.wcsapi import BaseLowLevelWCS
 
 from sunalign.correctors._header import plain_values, wcs_header
@@ -64,10 +64,16 @@ def celestial_wcs(header: Mapping[str, Any]) -> WCS:
     for key in _SEEN:
         if isinstance(upper.get(key), (str, int, float, np.number)) and upper[key] != "":
             cards[key] = upper[key]
-    with warnings.catch_warnings():
-        # That MJD-OBS follows from DATE-OBS, or that a unit was spelt the old way, is nothing the user has to mend.
-        warnings.simplefilter("ignore", FITSFixedWarning)
-        return two_axes(WCS(cards), "The header")
+    try:
+        with warnings.catch_warnings():
+            # That MJD-OBS follows from DATE-OBS, or that a unit was spelt the old way, is nothing the user has to mend.
+            warnings.simplefilter("ignore", FITSFixedWarning)
+            return two_axes(WCS(cards), "The header")
+    except WcsError as error:
+        raise ImageError(
+            "The header's celestial axes cannot be used: its matrix is singular or its projection is not defined there. "
+            "Check CDELT, PC or CD, CRVAL and LONPOLE."
+        ) from error
 
 
 def two_axes(wcs: BaseLowLevelWCS, name: str) -> WCS:
@@ -80,7 +86,9 @@ def two_axes(wcs: BaseLowLevelWCS, name: str) -> WCS:
         How to speak of its owner.
     """
     if not isinstance(wcs, WCS):
-        raise ImageError(f"{name} has a {type(wcs).__name__}, whose FITS keywords cannot be corrected; give a FITS WCS.")
+        raise ImageError(
+            f"{name} has a {type(wcs).__name__}, whose FITS keywords cannot be corrected; give a FITS WCS."
+        )
     if wcs.wcs.lng < 0 or wcs.wcs.lat < 0:
         raise ImageError(
             f"{name} has no celestial axes (CTYPE: {', '.join(wcs.wcs.ctype)}); "

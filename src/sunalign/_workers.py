@@ -17,18 +17,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from joblib.externals.loky import get_reusable_executor
-from joblib.externals.loky.process_executor import BrokenProcessPool
 
 from sunpy import log
 
 from sunalign.exceptions import WorkerError
-
-try:
-    import cloudpickle
-except ImportError:
-    # joblib carried its own copy until 1.5.
-    from joblib.externals import cloudpickle
 
 if TYPE_CHECKING:
     from sunalign.objective import Problem
@@ -64,6 +56,8 @@ class WorkerPool:
 
     def scores(self, points: np.ndarray) -> list[float]:
         """Scores of points of shape (n, p), in order."""
+        from joblib.externals.loky.process_executor import BrokenProcessPool
+
         path = self._path()
         try:
             return self._submit(path, points)
@@ -79,7 +73,7 @@ class WorkerPool:
             raise WorkerError(_DIED) from error
 
     def _submit(self, path: str, points: np.ndarray) -> list[float]:
-        executor = get_reusable_executor(max_workers=self.n_jobs, env=_ONE_THREAD, timeout=_IDLE)
+        executor = _executor(self.n_jobs)
         chunks = np.array_split(points, min(self.n_jobs, len(points)))
         futures: list[Any] = [executor.submit(_score_chunk, path, self.token, chunk) for chunk in chunks]
         return [score for future in futures for score in future.result()]
@@ -104,6 +98,13 @@ _DIED = (
 )
 
 
+def _executor(n_jobs: int) -> Any:
+    """Return the workers that are there, or new ones where there are none or they broke."""
+    from joblib.externals.loky import get_reusable_executor
+
+    return get_reusable_executor(max_workers=n_jobs, env=_ONE_THREAD, timeout=_IDLE)
+
+
 def _score_chunk(path: str, token: str, points: np.ndarray) -> list[float]:
     if token not in _PROBLEMS:
         while len(_PROBLEMS) >= _KEPT:
@@ -115,6 +116,12 @@ def _score_chunk(path: str, token: str, points: np.ndarray) -> list[float]:
 
 def _write(problem: Problem, path: Path) -> None:
     """Pickle with the arrays outside of it, where they can be mapped. cloudpickle knows plugins of a notebook too."""
+    try:
+        import cloudpickle
+    except ImportError:
+        # joblib carried its own copy before it came to depend on it.
+        from joblib.externals import cloudpickle
+
     buffers: list[pickle.PickleBuffer] = []
     body = cloudpickle.dumps(problem, protocol=5, buffer_callback=buffers.append)
     views = [buffer.raw() for buffer in buffers]

@@ -44,8 +44,10 @@ def tangent_basis(tx: float, ty: float) -> np.ndarray:
     )
 
 
-def apply_homography(matrix: np.ndarray, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Move pixel coordinates by a 3x3 matrix acting on ``(x, y, 1)``."""
+def apply_homography(
+    matrix: np.ndarray, x: np.ndarray | float, y: np.ndarray | float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Move pixel coordinates, which may broadcast, by a 3x3 matrix acting on ``(x, y, 1)``."""
     w = matrix[2, 0] * x + matrix[2, 1] * y + matrix[2, 2]
     return (
         (matrix[0, 0] * x + matrix[0, 1] * y + matrix[0, 2]) / w,

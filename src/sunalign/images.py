@@ -202,14 +202,14 @@ def _(source: GenericMap) -> Image:
 
 
 @to_image.register
-def _(source: tuple) -> Image:
+def _(source: tuple) -> Image:  # type: ignore[type-arg]
     if len(source) != 2 or not hasattr(source[0], "shape"):
         raise ImageError("A tuple is (data, header) or (data, wcs), with data a two-dimensional array.")
     data, header = source
     if np.ndim(data) != 2:
         raise ImageError(f"The data of a (data, header) image have two dimensions; these have {np.ndim(data)}.")
     meta = {} if isinstance(header, BaseLowLevelWCS) else header
-    wcs = two_axes(header if isinstance(header, BaseLowLevelWCS) else celestial_wcs(header), "the header")
+    wcs = two_axes(header if isinstance(header, BaseLowLevelWCS) else celestial_wcs(header), "The header")
     mask = data.mask if isinstance(data, np.ma.MaskedArray) else None
     return Image(clean_data(np.ma.getdata(data), mask), PixelGrid(wcs, np.shape(data)), meta, source, "array")
 
@@ -263,7 +263,8 @@ def _quiet_about_length() -> Iterator[None]:
 
 _PICTURE_KEYS = (
     "telescop", "instrume", "detector", "obsrvtry", "wavelnth", "waveunit", "bunit", "rsun_ref", "rsun_obs",
-    "dsun_obs", "hgln_obs", "hglt_obs", "crln_obs", "crlt_obs", "date-obs", "date-avg", "date-beg", "date-end", "exptime",
+    "dsun_obs", "hgln_obs", "hglt_obs", "crln_obs", "crlt_obs", "date-obs", "date-avg", "date-beg", "date-end",
+    "exptime",
 )  # fmt: skip
 
 def clean_data(data: Any, mask: Any) -> np.ndarray:

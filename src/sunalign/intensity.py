@@ -7,7 +7,7 @@ pixels. The default clips at percentiles and takes the square root, which also e
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -17,7 +17,8 @@ __all__ = ["STRETCHES", "IntensityScaling", "IntensityTransform", "make_scaling"
 STRETCHES = ("sqrt", "log", "linear")
 
 
-class IntensityTransform(NamedTuple):
+@dataclass(frozen=True)
+class IntensityTransform:
     """A scaling with its limits fixed: applied to every pixel alike."""
 
     lower: float

@@ -101,4 +101,4 @@ def _transform(
     if spread > 0:
         values /= spread
     values = values.astype(precision)
-    return tuple(fft.rfft2(a, shape) for a in (values, values**2, valid.astype(precision)))  # type: ignore[return-value]
+    return fft.rfft2(values, shape), fft.rfft2(values**2, shape), fft.rfft2(valid.astype(precision), shape)

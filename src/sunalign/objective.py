@@ -175,7 +175,7 @@ class Problem:
 
     def correction(self, x: Sequence[float] | np.ndarray, **extra: Any) -> Correction:
         """Turn a point of the search space into a correction."""
-        values = {
+        values: dict[str, Any] = {
             name: value if name.startswith("scale") else value * UNITS[name]
             for name, value in self.parameters(x).items()
         }

@@ -48,7 +48,6 @@ class Quality:
 
     peak_significance: float = np.nan
     peak_ratio: float = np.nan
-    peak_significance: float = np.nan
     split_half: float = np.nan
     movement: float = np.nan
     overlap: float = np.nan
@@ -105,7 +104,7 @@ def assess(problem: Problem, space: SearchSpace, x: np.ndarray) -> tuple[Quality
             peak_significance=peak_significance(surface, levels[0].problem.n_valid),
             peak_ratio=peak_ratio(surface),
             movement=_movement(surface, problem, x),
-            split_half=float(np.fmax(*halves)),
+            split_half=float(np.fmax.reduce(halves)),
         ),
         surface,
     )

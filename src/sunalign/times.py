@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -21,6 +21,7 @@ from astropy.wcs.wcsapi import BaseLowLevelWCS
 from ndcube.ndcube import NDCubeBase
 from sunpy.time import parse_time
 
+from sunalign.coordinates import direction
 from sunalign.exceptions import ImageError, warn_user
 
 if TYPE_CHECKING:
@@ -116,7 +117,7 @@ def step_times(image: Image) -> StepTimes | None:
     x0, bx = image.grid.to_base[:2]
     columns = x0 + bx * np.arange(image.grid.shape[1], dtype=float)
     if isinstance(image.source, NDCubeBase):
-        found = _cube_times(image.source, columns)
+        found = _cube_times(image)
         if found is not None:
             return found
     header = _header(image)
@@ -234,7 +235,6 @@ def _check_span(header: Mapping[str, Any], epoch: Time, seconds: np.ndarray, ste
             f"{image.name} has a header whose time axis is wrong by its own DATE-END: it runs from "
             f"{first.utc.isot[:19]} to {last.utc.isot[:19]}, but DATE-BEG is {begin} and DATE-END is {end}. "
             f"The time axis is used; mend PC, CRPIX or CRVAL of the time axis if it is the one that errs.",
-            stacklevel=4,
         )
 
 
@@ -267,42 +267,75 @@ def _one_time(image: Image, header: Mapping[str, Any]) -> StepTimes | None:
 # Cubes
 
 
-def _cube_times(cube: Any, columns: np.ndarray) -> StepTimes | None:
+def _cube_times(image: Image) -> StepTimes | None:
     """Times from a world axis, extra coordinates or the metadata of a cube, in this order."""
-    from sunalign.images import _cube_axes
-
-    _, (_, x_axis) = _cube_axes(cube)
-    n = cube.data.shape[x_axis]
-    for find in (_world_times, _extra_times, _listed_times):
-        times = find(cube, x_axis, n)
+    cube = image.source
+    steps = _steps_of(image)
+    if steps is None:
+        return None
+    n = cube.data.shape[cube.data.ndim - 1 - steps.pixel]
+    found = (
+        (_world_times, "the time axis"),
+        (_extra_times, "the extra coordinate time"),
+        (_listed_times, "the dates in the metadata"),
+    )
+    for find, origin in found:
+        times = find(cube, steps.pixel, n)
         if times is not None:
             epoch = times[0]
             seconds = np.atleast_1d((times - epoch).to_value(u.s))
-            if len(seconds) > 1 and np.ptp(seconds) == 0:
-                seconds = seconds[:1]
-            origin = {"_world_times": "the time axis", "_extra_times": "the extra coordinate time"}.get(
-                find.__name__, "the dates in the metadata"
-            )
-            return StepTimes(epoch, np.atleast_1d(interpolate_columns(seconds, columns)), f"{origin} of the cube")
+            if np.ptp(seconds) == 0:
+                return StepTimes(epoch, np.zeros(1), f"{origin} of the cube")
+            columns = steps.start + steps.factor * np.arange(image.grid.shape[1])
+            return StepTimes(epoch, interpolate_columns(seconds, columns), f"{origin} of the cube")
     return None
 
 
-def _world_times(cube: Any, x_axis: int, n: int) -> Time | None:
+class _Steps(NamedTuple):
+    """Pixel axis of a cube that an image's columns run along; column x is its pixel ``start + factor x``."""
+
+    pixel: int
+    start: float
+    factor: float
+
+
+def _steps_of(image: Image) -> _Steps | None:
+    """Find where on the sky a step along each pixel axis of a cube goes, and so which one is the image's x."""
+    wcs = image.source.wcs.low_level_wcs
+    names = [str(name) for name in wcs.world_axis_physical_types]
+    lon, lat = ([i for i, name in enumerate(names) if name.endswith(end)] for end in (".lon", ".lat"))
+    if len(lon) != 1 or len(lat) != 1:
+        return None
+    middle = [np.full(2, (size - 1) // 2, float) for size in reversed(image.source.data.shape)]
+    for pixel in np.flatnonzero(wcs.axis_correlation_matrix[lon[0]]):
+        at = [*middle]
+        at[pixel] = middle[pixel] + [0.0, 1.0]
+        world = wcs.pixel_to_world_values(*at)
+        angles = [
+            np.asarray(world[i], float) * u.Unit(wcs.world_axis_units[i]).to(u.rad) for i in (lon[0], lat[0])
+        ]
+        x, y = image.grid.from_directions(direction(*angles))
+        if abs(np.diff(x)[0]) > abs(np.diff(y)[0]):
+            factor = 1 / float(np.diff(x)[0])
+            return _Steps(int(pixel), float(middle[pixel][0]) - factor * float(x[0]), factor)
+    return None
+
+
+def _world_times(cube: Any, x_pixel: int, n: int) -> Time | None:
     wcs = cube.wcs.low_level_wcs
     worlds = [i for i, name in enumerate(wcs.world_axis_physical_types) if name == "time"]
-    x_pixel = wcs.pixel_n_dim - 1 - x_axis
     if len(worlds) != 1:
         return None
     depends = wcs.axis_correlation_matrix[worlds[0]]
     if not depends[x_pixel]:
-        _refuse_own_axis(cube, wcs, depends)
+        _refuse_own_axis(cube, depends)
         return None
     pixels: list[Any] = [np.full(n, (size - 1) / 2) for size in reversed(cube.data.shape)]
     pixels[x_pixel] = np.arange(n, dtype=float)
     return _as_time(wcs, wcs.pixel_to_world_values(*pixels)[worlds[0]], worlds[0])
 
 
-def _refuse_own_axis(cube: Any, wcs: BaseLowLevelWCS, depends: np.ndarray) -> None:
+def _refuse_own_axis(cube: Any, depends: np.ndarray) -> None:
     """A cube with time along an axis of its own, longer than one, and a single slit position is sit-and-stare."""
     lengths = [size for size, on in zip(reversed(cube.data.shape), depends, strict=True) if on]
     if max(lengths, default=1) > 1:
@@ -322,11 +355,10 @@ def _as_time(wcs: BaseLowLevelWCS, values: np.ndarray, world: int) -> Time | Non
     return made if isinstance(made, Time) else None
 
 
-def _extra_times(cube: Any, x_axis: int, n: int) -> Time | None:
+def _extra_times(cube: Any, x_pixel: int, n: int) -> Time | None:
     extra = getattr(cube, "extra_coords", None)
     if extra is None or extra.is_empty:
         return None
-    x_pixel = cube.data.ndim - 1 - x_axis
     for name in extra.keys():
         values = cube.axis_world_coords(name, wcs=extra)
         for value in values if isinstance(values, tuple) else (values,):
@@ -335,7 +367,7 @@ def _extra_times(cube: Any, x_axis: int, n: int) -> Time | None:
     return None
 
 
-def _listed_times(cube: Any, x_axis: int, n: int) -> Time | None:
+def _listed_times(cube: Any, _: int, n: int) -> Time | None:
     """One DATE-OBS for every column and the exposure times, as eispac gives them."""
     meta = cube.meta if isinstance(cube.meta, Mapping) else {}
     dates = meta.get("date_obs")

@@ -38,7 +38,9 @@ def test_score_is_the_formula(seed, reach_x, reach_y, masked):
     mask = rng.random((14, 11)) < masked
     reference[mask], target[mask] = np.nan, np.inf
     expected = by_hand(reference, target, mask, reach_x, reach_y)
-    assert GradientCorrelation(reach=(reach_x, reach_y)).score(reference, target, mask) == pytest.approx(expected, abs=1e-12)
+    assert GradientCorrelation(reach=(reach_x, reach_y)).score(reference, target, mask) == pytest.approx(
+        expected, abs=1e-12
+    )
 
 
 @given(masked_pairs(), REACHES)

@@ -33,7 +33,9 @@ def test_any_one_to_one_relation_tells_as_much(seed, order):
     levels.flat[:2] = 0, 15
     reference = levels + 0.05 * noise(seed)
     metric = MutualInformation(n_bins=64)
-    same, mixed = (metric.score(reference, relation[levels].astype(float), CLEAR) for relation in (np.arange(16), np.array(order)))
+    same, mixed = (
+        metric.score(reference, relation[levels].astype(float), CLEAR) for relation in (np.arange(16), np.array(order))
+    )
     assert mixed == pytest.approx(same, abs=1e-9)
 
 
@@ -42,7 +44,8 @@ def test_any_one_to_one_relation_tells_as_much(seed, order):
 def test_unrelated_images_tell_nothing_however_small_the_overlap(n, n_bins):
     shape = (n // 20, 20)
     scores = [
-        MutualInformation(n_bins=n_bins).score(noise(k, shape), noise(k + 50, shape), np.zeros(shape, bool)) for k in range(8)
+        MutualInformation(n_bins=n_bins).score(noise(k, shape), noise(k + 50, shape), np.zeros(shape, bool))
+        for k in range(8)
     ]
     assert abs(np.mean(scores)) < 0.02
 

@@ -41,7 +41,9 @@ def pairs(draw, dtypes=("<f8", ">f8", "<f4", ">f4")):
         form = np.dtype(draw(st.sampled_from(dtypes)))
         # Single precision holds a noise of one beside an offset of a thousand, double beside a million.
         offset = draw(st.sampled_from([0.0, 1e3, -1e3] if form.itemsize == 4 else [0.0, -7.0, 1e6, -1e6]))
-        images.append((rng.normal(size=shape) * draw(st.sampled_from([1.0, 1e-3 if offset == 0 else 1.0])) + offset).astype(form))
+        images.append(
+            (rng.normal(size=shape) * draw(st.sampled_from([1.0, 1e-3 if offset == 0 else 1.0])) + offset).astype(form)
+        )
     mask = rng.random(shape) < draw(st.sampled_from([0.0, 0.3, 0.9, 1.0]))
     for image in images:
         image[mask] = np.nan
@@ -51,7 +53,9 @@ def pairs(draw, dtypes=("<f8", ">f8", "<f4", ">f4")):
 @given(pairs())
 def test_score_is_the_formula(pair):
     reference, target, mask = pair
-    np.testing.assert_allclose(NCC().score(reference, target, mask), by_hand(reference, target, mask), rtol=0, atol=1e-9)
+    np.testing.assert_allclose(
+        NCC().score(reference, target, mask), by_hand(reference, target, mask), rtol=0, atol=1e-9
+    )
 
 
 @given(st.integers(0, 2**32 - 1))
@@ -85,7 +89,9 @@ def test_gain_and_offset_do_not_matter(pair, gain, offset):
     scale = max(float(np.ptp(target[~mask])) if (~mask).any() else 1.0, 1.0)
     changed = gain * target + offset * scale
     score = NCC().score(reference, changed, mask)
-    size = np.abs(changed[~mask]).max(initial=1.0) / max(gain * float(np.std(target[~mask])) if (~mask).any() else 1.0, 1e-300)
+    size = np.abs(changed[~mask]).max(initial=1.0) / max(
+        gain * float(np.std(target[~mask])) if (~mask).any() else 1.0, 1e-300
+    )
     # What the offset leaves of the digits.
     assert score == pytest.approx(expected, abs=1e-13 * max(size, 10))
     assert NCC().score(reference, -changed, mask) == pytest.approx(-expected, abs=1e-13 * max(size, 10))

@@ -65,7 +65,9 @@ def test_units_and_zero_of_the_reference_and_unit_of_the_target_do_not_matter(se
 
 def test_opposite_images_score_below_zero():
     reference, target, mask = photons(0)
-    assert Residual().score(-reference, target, mask) == pytest.approx(-Residual().score(reference, target, mask), abs=1e-9)
+    assert Residual().score(-reference, target, mask) == pytest.approx(
+        -Residual().score(reference, target, mask), abs=1e-9
+    )
 
 
 def test_a_perfect_match_scores_one():
@@ -75,7 +77,10 @@ def test_a_perfect_match_scores_one():
 
 @pytest.mark.parametrize(
     ("options", "words"),
-    [({"noise": "pink"}, "'noise' is one of poisson, uniform; got 'pink'"), ({"floor": 0.0}, "'floor' is above 0; got 0")],
+    [
+        ({"noise": "pink"}, "'noise' is one of poisson, uniform; got 'pink'"),
+        ({"floor": 0.0}, "'floor' is above 0; got 0"),
+    ],
 )
 def test_options_are_checked(options, words):
     with pytest.raises(ValueError, match=words):

@@ -1,11 +1,13 @@
 """The correlation cube."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sunalign.objective import BudgetSpent
+from sunalign.objective import BudgetSpent, SearchSpace
 from sunalign.optimizers import GridSearch
 from sunalign.testing.helpers import run, small_problem
 
@@ -56,9 +58,11 @@ def test_refinement_finds_the_top_between_the_points(shift_x, shift_y):
 
 def test_refinement_in_five_dimensions():
     truth = {"scale_x": 1.01, "scale_y": 0.99, "rotation": 0.4}
-    case = small_problem(fit=("shift", "scale", "rotation"), truth=truth, max_shift=8.0)
+    case = small_problem(fit=("shift", "scale", "rotation"), truth=truth, max_shift=8.0, shape=(30, 28))
     coarse, fine = (
-        run(GridSearch(n_points=1, step={"shift": 1.0, "rotation": 0.5, "scale": 0.5}, refine=refine), small.objective())
+        run(
+            GridSearch(n_points=1, step={"shift": 1.0, "rotation": 0.5, "scale": 0.5}, refine=refine), small.objective()
+        )
         for refine, small in ((False, _narrow(case)), (True, _narrow(case)))
     )
     assert fine.fun > coarse.fun
@@ -66,15 +70,11 @@ def test_refinement_in_five_dimensions():
 
 
 def _narrow(case):
-    from dataclasses import replace
-
-    from sunalign.objective import SearchSpace
-
+    """Bounds of a pixel around the whole steps that are nearest the truth."""
     parameters = []
     for p in case.space:
-        pixels = 2 if p.name.startswith("shift") else 1
         centre = p.start + np.rint((case.truth[case.space.index(p.name)] - p.start) / p.step) * p.step
-        parameters.append(replace(p, start=centre, lower=centre - pixels * p.step, upper=centre + pixels * p.step))
+        parameters.append(replace(p, start=centre, lower=centre - p.step, upper=centre + p.step))
     return case._replace(space=SearchSpace(tuple(parameters)))
 
 

@@ -31,7 +31,10 @@ class Function:
         self.score, self.names = (lambda x: float(function(np.asarray(x)))), names
 
     def parameters(self, x):
-        return {**dict.fromkeys(("shift_x", "shift_y", "scale_x", "scale_y", "rotation"), 0.0), **dict(zip(self.names, x, strict=True))}
+        return {
+            **dict.fromkeys(("shift_x", "shift_y", "scale_x", "scale_y", "rotation"), 0.0),
+            **dict(zip(self.names, x, strict=True)),
+        }
 
 
 def space_of(n=2, half=40.0, start=0.0, step=1.0):
@@ -42,7 +45,9 @@ def space_of(n=2, half=40.0, start=0.0, step=1.0):
 def tried(objective, iteration):
     table = objective.history
     rows = table["iteration"] == iteration
-    return {tuple(float(getattr(row[name], "value", row[name])) for name in objective.space.names) for row in table[rows]}
+    return {
+        tuple(float(getattr(row[name], "value", row[name])) for name in objective.space.names) for row in table[rows]
+    }
 
 
 # The lattice.

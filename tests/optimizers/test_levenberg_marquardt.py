@@ -35,7 +35,9 @@ def test_any_subset_of_the_parameters(fit):
 def test_ends_where_no_other_method_climbs_higher():
     case = small_problem(fit=ALL, noise=15.0, truth={"shift_x": 3.0})
     found = run(LevenbergMarquardt(tolerance=1e-5), case.objective())
-    other = run(ScipyOptimizer(method="Nelder-Mead", settings={"maxfev": 2000, "xatol": 1e-6, "fatol": 1e-9}), case.objective())
+    other = run(
+        ScipyOptimizer(method="Nelder-Mead", settings={"maxfev": 2000, "xatol": 1e-6, "fatol": 1e-9}), case.objective()
+    )
     assert found.fun >= other.fun - 1e-7
 
 
@@ -71,7 +73,9 @@ def test_a_metric_without_derivatives_is_refused():
         run(LevenbergMarquardt(), case.objective())
 
 
-@pytest.mark.parametrize(("options", "words"), [({"tolerance": 0}, "'tolerance' is"), ({"max_iter": 0}, "'max_iter' is")])
+@pytest.mark.parametrize(
+    ("options", "words"), [({"tolerance": 0}, "'tolerance' is"), ({"max_iter": 0}, "'max_iter' is")]
+)
 def test_options_are_checked(options, words):
     with pytest.raises(ValueError, match=words):
         LevenbergMarquardt(**options)

@@ -75,7 +75,8 @@ def test_settings_reach_the_method():
 def test_polish_is_for_global_methods():
     case = small_problem(truth=FAR)
     rough, fine = (
-        run(ScipyOptimizer(method="brute", settings={"Ns": 7}, polish=polish), case.objective()) for polish in (False, True)
+        run(ScipyOptimizer(method="brute", settings={"Ns": 7}, polish=polish), case.objective())
+        for polish in (False, True)
     )
     assert fine.fun > rough.fun
     assert np.abs((fine.x - case.truth) / case.space.step).max() < 0.01
@@ -99,7 +100,7 @@ def test_any_metric_will_do():
 
 @pytest.mark.parametrize("method", ["BFGS", "newton-cg", "basinhopping", "", None])
 def test_methods_without_bounds_are_refused(method):
-    with pytest.raises(ValueError, match="'method' is one of Nelder-Mead, .*, brute, which know bounds; got"):
+    with pytest.raises(ValueError, match=r"'method' is one of Nelder-Mead, .*, brute, which know bounds; got"):
         ScipyOptimizer(method=method)
 
 

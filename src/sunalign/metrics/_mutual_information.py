@@ -13,6 +13,7 @@ __all__ = ["MutualInformation"]
 
 # Integral of the squared cubic B-spline: neighbouring bins that share samples do not vary freely.
 _SPREAD = 151 / 315
+_BLOCK = 16384  # Pixels at a time: what is made of them stays in the cache.
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,14 +56,16 @@ class MutualInformation(Metric):
     def _histogram(self, r: np.ndarray, t: np.ndarray) -> np.ndarray:
         """Joint histogram, shape (target's bins, reference's bins), of values between 0 and 1."""
         n = self.n_bins
-        rows = np.minimum(t * n, n - 1).astype(np.intp)
-        # Four bins share a sample: three fewer intervals than bins.
-        position = r * (n - 3)
-        first = np.minimum(position, n - 4).astype(np.intp)
-        corner = rows * n + first
         counts = np.zeros(n * n)
-        for k, weight in enumerate(cubic_basis(position - first)[0]):
-            counts += np.bincount(corner + k, weight, n * n)
+        for start in range(0, r.size, _BLOCK):
+            part = slice(start, start + _BLOCK)
+            rows = np.minimum(t[part] * n, n - 1).astype(np.intp)
+            # Four bins share a sample: three fewer intervals than bins.
+            position = r[part] * (n - 3)
+            first = np.minimum(position, n - 4).astype(np.intp)
+            corner = rows * n + first
+            for k, weight in enumerate(cubic_basis(position - first)[0]):
+                counts += np.bincount(corner + k, weight, n * n)
         return counts.reshape(n, n)
 
 

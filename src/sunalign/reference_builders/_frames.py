@@ -21,10 +21,12 @@ from astropy.utils.exceptions import AstropyUserWarning
 
 import sunpy.map
 from sunpy.map import GenericMap, MapSequence
+from sunpy.util.exceptions import SunpyMetadataWarning
 
+from sunalign._headers import two_axes
 from sunalign.coordinates import PixelGrid
 from sunalign.exceptions import AlignmentError, ImageError, warn_user
-from sunalign.images import Image, _celestial, to_image
+from sunalign.images import Image, clean_data, to_image
 
 __all__ = ["Frame", "open_frames"]
 
@@ -57,24 +59,17 @@ class Frame:
     def read(self, y: slice, x: slice) -> np.ndarray:
         """Pixels of rows ``y`` and columns ``x``, float64 with NaN where there is no valid value."""
         if isinstance(self.pixels, FrameFile):
-            return _floats(self.pixels.read(y, x), None)
+            return clean_data(self.pixels.read(y, x), None)
         if isinstance(self.pixels, GenericMap):
             mask = self.pixels.mask
-            return _floats(self.pixels.data[y, x], mask[y, x] if isinstance(mask, np.ndarray) and mask.ndim else mask)
-        return _floats(self.pixels.data[y, x], None)
+            mask = mask[y, x] if isinstance(mask, np.ndarray) and mask.ndim else mask
+            return clean_data(self.pixels.data[y, x], mask)
+        return clean_data(self.pixels.data[y, x], None)
 
     def close(self) -> None:
         """Nothing more will be read."""
         if isinstance(self.pixels, FrameFile):
             self.pixels.close()
-
-
-def _floats(data: np.ndarray, mask: Any) -> np.ndarray:
-    out = np.array(data, dtype=np.float64)
-    out[~np.isfinite(out)] = np.nan
-    if mask is not None and mask is not False:
-        out[np.broadcast_to(mask, out.shape)] = np.nan
-    return out
 
 
 class FrameFile:
@@ -151,7 +146,6 @@ def open_frames(references: Sequence[Any]) -> list[Frame]:
         warn_user(
             f"{len(bad)} of {len(bad) + len(frames)} frames cannot be read and {'is' if len(bad) == 1 else 'are'} left "
             f"out: {', '.join(bad)}. Fetch {'it' if len(bad) == 1 else 'them'} again.",
-            stacklevel=4,
         )
     frames.sort(key=lambda frame: float(frame.date.tai.mjd))
     for first, second in pairwise(frames):
@@ -193,5 +187,10 @@ def _head(source: GenericMap, name: str | None) -> Image:
     """Image of a map without a copy of its data."""
     called = name or source.meta.get("filename")
     called = str(called or f"{source.observatory} {source.detector or source.instrument}".strip() or "frame")
-    grid = PixelGrid(_celestial(source.wcs, called), source.data.shape)
-    return Image(source.data, grid, source.meta, source, called, source.unit)
+    with warnings.catch_warnings():
+        # Whether a date or an observer is missing is asked, and told, by what needs them; a unit is never needed.
+        warnings.filterwarnings("ignore", "Missing metadata for observ", SunpyMetadataWarning)
+        warnings.filterwarnings("ignore", "Could not parse unit string", SunpyMetadataWarning)
+        warnings.simplefilter("ignore", u.UnitsWarning)
+        grid, unit = PixelGrid(two_axes(source.wcs, called), source.data.shape), source.unit
+    return Image(source.data, grid, source.meta, source, called, unit)

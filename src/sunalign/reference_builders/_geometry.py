@@ -215,7 +215,6 @@ def _observers(
     warn_user(
         f"{missing[0].name} does not say from where it was seen; its observer is taken to be {whose}. "
         f"Add DSUN_OBS, HGLN_OBS and HGLT_OBS to its header if that is wrong.",
-        stacklevel=5,
     )
     given = known[0]
     # At its own date: the same Stonyhurst position, which is what anyone near Earth keeps.
@@ -350,7 +349,6 @@ def _parallax(view: View, seen: Seen, modelling: Modelling) -> dict[str, str]:
             f"The observers of {view.seen.name} and {seen.name} are {np.degrees(angle):.1f} degrees apart: every Mm of "
             f"height above the {height} assumed displaces a structure by {per_mm:.2f} arcsec of parallax. Set 'height' "
             f"to where the emission comes from.",
-            stacklevel=5,
         )
     return said
 
@@ -377,5 +375,4 @@ def warn_if_unknown(track: Track, view: View, reference: PixelGrid, duration: fl
             f"No header says how the observer of {view.seen.name} moved during the raster; it is held at its "
             f"Stonyhurst longitude, which can be wrong by up to {unsure / ARCSEC:.0f} arcsec. "
             f"Give 'observer_motion', or references with velocity cards (HCIX_VOB).",
-            stacklevel=5,
         )
