@@ -206,7 +206,8 @@ def _tan_fit(
     crval = np.array([lon.mean(), lat.mean()])
     if np.abs(left(crval)[1]).max() > _TOLERANCE / 10:
         # The plane touches the sphere elsewhere.
-        crval = least_squares(lambda c: left(c)[1].ravel(), crval, x_scale=1.0, diff_step=1e-4).x
+        within = (crval - 5, crval + 5)
+        crval = least_squares(lambda c: left(c)[1].ravel(), crval, bounds=within, diff_step=1e-4).x
     fitted, residual = left(crval)
     worst = float(np.hypot(*residual).max())
     if not worst <= _TOLERANCE:

@@ -412,7 +412,11 @@ class Objective:
     def many(self, points: Sequence[Sequence[float]] | np.ndarray) -> np.ndarray:
         """Scores at many points, shape (n, p), computed by the workers where there are any."""
         points = np.atleast_2d(np.asarray(points, float))
-        new = {key: x for x in points if (key := _key(x)) not in self._cache}
+        new: dict[tuple[float, ...], np.ndarray] = {}
+        for x in points:
+            # Of points that count as one the first is the one to score, as it would be one by one.
+            if (key := _key(x)) not in self._cache:
+                new.setdefault(key, x)
         allowed = list(new.items())[: self._counter.left(len(new))]
         if allowed:
             self._counter.claim(len(allowed))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numpy.testing import assert_allclose
+from numpy.testing import assert_allclose, assert_array_equal
 
 import astropy.units as u
 from astropy.io import fits
@@ -82,6 +82,9 @@ SOURCES = {
     | CARRINGTON
     | {"cunit1": "Degree", "cunit2": "Sine Latitude"},
     "MDIMap": {"rsun_obs": 960.0},
+    "METISMap": {"instrume": "METIS", "filter": "VL", "btype": "VL total brightness", "inn_fov": 0.002}
+    | {"out_fov": 0.01, "io_xcen": 10.0, "io_ycen": 12.0, "fs_xcen": 11.0, "fs_ycen": 12.0, "naxis1": 20, "naxis2": 24},
+    "PHIMap": {"accrowit": 1},
     "RHESSIMap": {"energy_l": 25.0, "energy_h": 50.0},
     "SOTMap": {"instrume": "SOT/WB"},
     "SUITMap": {"ftr_name": "NB03", "t_obs": "2020-01-01T00:00:00", "dhobt_dt": "2020-01-01T00:00:00"},
@@ -130,6 +133,19 @@ def test_every_source_reads_back_what_was_asked(cls, convention):
     kept = {key for key in after.meta if key.startswith(("pc", "cd", "crota")) and not key.startswith("cdelt")}
     if convention != "CDELT" and not gong:
         assert kept >= CONVENTIONS[convention].keys()
+
+
+def test_a_mask_that_a_source_computes_from_its_header_stays():
+    cls = next((c for c in CLASSES if c.__name__ == "METISMap"), None)
+    if cls is None:
+        pytest.skip("sunpy has no METISMap before 8.0")
+    header = HEADER | CONVENTIONS["CDELT"] | SOURCES["METISMap"] | {"cdelt1": 3.0, "detector": "X", "telescop": "X"}
+    header |= {"naxis1": SHAPE[1], "naxis2": SHAPE[0]}
+    before = cls(np.ones(SHAPE), header)
+    after = correct(before, Correction.from_parameters(scale_x=1.5, pivot=(100, -200) * u.arcsec))
+    assert before.mask.any()
+    assert not before.mask.all()
+    assert_array_equal(after.mask, before.mask)
 
 
 # Laws.

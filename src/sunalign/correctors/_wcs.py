@@ -187,6 +187,8 @@ def _with_cards(target: GenericMap, cards: Mapping[str, float]) -> GenericMap:
             new.meta.pop(key, None)
     new.meta.update({key.lower(): value for key, value in cards.items()})
     new.plot_settings = dict(target.plot_settings)
+    # METIS computes its mask from CDELT, which may have changed.
+    new.mask = target.mask
     # sunpy keeps `wcs` in the instance under a hash of the meta, which is None where a value cannot be hashed.
     new.__dict__.pop("_meta_hash", None)
     own_uncertainty(new)
