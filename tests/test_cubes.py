@@ -76,7 +76,7 @@ def assert_sky_is_the_cubes(cube, limit=1e-7):
     image, sky = to_image(cube), cube_sky(cube)
     ny, nx = image.data.shape
     assert (ny, nx) == (cube.data.shape[sky.y_axis], cube.data.shape[sky.x_axis])
-    x, y = np.random.default_rng(1).uniform(-0.5, 0.5, (2, 30)) + np.random.default_rng(2).integers(0, (nx, ny), (30, 2)).T
+    x, y = np.random.default_rng(1).uniform(-0.5, np.array([[nx], [ny]]) - 0.5, (2, 30))
     points = np.zeros((cube.data.ndim, 30))
     points[cube.data.ndim - 1 - sky.x_axis], points[cube.data.ndim - 1 - sky.y_axis] = x, y
     world = by_physical_type(cube.wcs, points)
@@ -164,14 +164,15 @@ def test_two_and_three_dimensions():
 
 def test_compound():
     celestial = small_cube(n_wavelengths=1)[0]
-    wave = WCS(fits.Header({"WCSAXES": 1, "CTYPE1": "WAVE", "CUNIT1": "nm", "CRPIX1": 1.0, "CRVAL1": 97.7, "CDELT1": 0.1}))
+    wave = wcs_of({"CTYPE1": "WAVE", "CUNIT1": "nm", "CRPIX1": 1.0, "CRVAL1": 97.7, "CDELT1": 0.1})
     low = CompoundLowLevelWCS(wave, celestial.wcs.low_level_wcs)
     assert_sky_is_the_cubes(NDCube(np.ones((48, 40, 7)), HighLevelWCSWrapper(low)))
 
 
-def test_real_coordinates_of_other_kinds_are_refused_by_name():
+def test_cubes_that_are_no_images_are_refused_by_name():
+    spectrum = NDCube(np.ones(5), wcs_of({"CTYPE1": "WAVE", "CUNIT1": "nm", "CRVAL1": 97.7, "CDELT1": 0.1}))
     cases = {
-        r"has no celestial axes \(its world axes are em\.wl\)": NDCube(np.ones(5), wcs_of({"CTYPE1": "WAVE", "CUNIT1": "nm", "CRVAL1": 97.7, "CDELT1": 0.1})),
+        r"has no celestial axes \(its world axes are em\.wl\)": spectrum,
         "cut down to one celestial pixel axis": random_cube()[0, :, :, 3],
         "one slit position only": random_cube()[..., 3:4],
         r"changes along its array axis 0 too; take one of the 2 images": random_cube(PC2_4=0.3),
@@ -216,7 +217,9 @@ def gwcs_cube(*, shape=(80, 100), curved=0.0, frame=None, away=0.1, spectral=Fal
     return NDCube(smooth_image(shape[-2:], seed=2) * np.ones(shape), gwcs.WCS([(pixels, transform), (sky, None)]))
 
 
-@pytest.mark.parametrize("options", [{}, {"spectral": True}, {"away": 0.4}, {"roll": 30.0}, {"roll": 90.0}, {"curved": 1e-6}])
+@pytest.mark.parametrize(
+    "options", [{}, {"spectral": True}, {"away": 0.4}, {"roll": 30.0}, {"roll": 90.0}, {"curved": 1e-6}]
+)
 def test_gwcs(options):
     image = assert_sky_is_the_cubes(gwcs_cube(**options), limit=0.02)
     assert image.date.isot.startswith("2024-01-01")
@@ -228,7 +231,7 @@ def test_gwcs_that_is_no_gnomonic_image_is_refused():
 
     with pytest.raises(ImageError, match=r"WCS of The cube differs from a gnomonic \(TAN\) projection by .* pixels"):
         to_image(gwcs_cube(curved=3e-4))
-    with pytest.raises(ImageError, match="celestial axes in HeliographicStonyhurst.*Helioprojective only"):
+    with pytest.raises(ImageError, match=r"celestial axes in HeliographicStonyhurst.*Helioprojective only"):
         to_image(gwcs_cube(frame=HeliographicStonyhurst(obstime="2024-01-01")))
 
 
@@ -315,7 +318,7 @@ def test_lines_by_name():
     assert wanted.name == "O III 703 / Mg IX 706 - Peak"
     with pytest.raises(ImageError, match=r"list no line 'Fe XII' \(listed: 'O III 703', 'Mg IX 706'\); give its wave"):
         spectral_image(cube, line="Fe XII")
-    names = {"Ly Beta 1025 (Merged)": "Ly Beta 1025", "C III 977 - Peak": "C III 977", "Ly-gamma-CIII group (Merged)": None}
+    names = {"Ly Beta 1025 (Merged)": "Ly Beta 1025", "C III 977 - Peak": "C III 977", "Ly-gamma-CIII (Merged)": None}
     for extname, line in names.items():
         cube.meta = {"EXTNAME": extname}
         assert list(lines(cube)) == ([line] if line else [])
@@ -346,7 +349,7 @@ def test_choices_that_make_no_sense():
         ({"wavelength": 70.4 * u.nm, "width": -1 * u.nm}, TypeError, "a velocity larger than 0"),
         ({"wavelength": 70.4 * u.nm, "width": 1}, TypeError, "a velocity larger than 0"),
         ({"reduce": "median"}, ValueError, "'reduce' is 'mean', 'sum', 'max' or a callable"),
-        ({"reduce": np.nanmedian and (lambda values, axis: 3.0)}, ImageError, r"of shape \(\); it has to be \(24, 16\)"),
+        ({"reduce": lambda values, axis: 3.0}, ImageError, r"of shape \(\); it has to be \(24, 16\)"),
     ]
     for choice, error, message in cases:
         with pytest.raises(error, match=message):
@@ -509,9 +512,8 @@ def windows(pair):
 def cube_of(data, header):
     mask = np.zeros(data.shape, bool)
     mask[0, :, 100:103, 7] = True
-    cube = NDCube(
-        data, wcs_of(header), unit="W / (m2 sr nm)", mask=mask, meta=dict(header), uncertainty=StdDevUncertainty(data * 0.1)
-    )
+    uncertainty = StdDevUncertainty(data * 0.1)
+    cube = NDCube(data, wcs_of(header), unit="W / (m2 sr nm)", mask=mask, meta=dict(header), uncertainty=uncertainty)
     cube.extra_coords.add("exposure", 3, np.full(data.shape[3], 14.9) * u.s)
     cube.global_coords.add("distance", "custom:pos.distance", 0.45 * u.AU)
     return cube
@@ -613,7 +615,8 @@ def l2_file(pair, windows, path):
         header.update({"EXTNAME": f"DUMBBELL_{side}_C III 977", "DUMBBELL": number})
         header["CRPIX2"] += 90 if number == 2 else -90
         hdus.append(fits.ImageHDU(data[:, :, :16], header))
-    table = fits.BinTableHDU.from_columns([fits.Column("MIRRPOS", "D", array=np.zeros(N_STEPS))], name="VARIABLE_KEYWORDS")
+    column = fits.Column("MIRRPOS", "D", array=np.zeros(N_STEPS))
+    table = fits.BinTableHDU.from_columns([column], name="VARIABLE_KEYWORDS")
     fits.HDUList([*hdus, table]).writeto(path)
     return path
 
@@ -671,9 +674,13 @@ def test_every_container_comes_back_as_its_own(kind):
     one, two = small_cube(), small_cube(n_wavelengths=5)
     items = {"one": one, "two": two}
     cubes = {
-        dict: items, list: [one, two], tuple: (one, two), "collection": NDCollection(list(items.items()), aligned_axes=(1, 2)),
-        "sequence": NDCubeSequence([one, copy.copy(one)], common_axis=0, meta={"a": 1}), "nested": {"a": [one], "b": {"c": two}},
-    }[kind]  # fmt: skip
+        dict: items,
+        list: [one, two],
+        tuple: (one, two),
+        "collection": NDCollection(list(items.items()), aligned_axes=(1, 2)),
+        "sequence": NDCubeSequence([one, copy.copy(one)], common_axis=0, meta={"a": 1}),
+        "nested": {"a": [one], "b": {"c": two}},
+    }[kind]
     new = apply_to_windows(cubes, CORRECTION)
     assert type(new) is type(cubes)
     flat = lambda c: list(c.values()) if isinstance(c, dict) else list(c.data if kind == "sequence" else c)  # noqa: E731
@@ -699,13 +706,13 @@ def test_a_sequence_of_rasters():
         sunraster.SpectrogramCube(
             np.ones((1, 5, 24, 16)), wcs_of(spice_header(CTYPE4="TIME", CRVAL4=float(start))), unit="ct",
             instrument_axes=["raster scan", "spectral", "slit", "slit step"],
-        )
+        )[0]
         for start in (0, 2000)
     ]  # fmt: skip
     raster = sunraster.RasterSequence(cubes, common_axis=-1)
     new = apply_to_windows(raster, CORRECTION)
     assert type(new) is sunraster.RasterSequence
-    assert list(new.slice_as_raster[1].instrument_axes) == list(cubes[1].instrument_axes)
+    assert list(new[1].instrument_axes) == list(cubes[1].instrument_axes) == ["spectral", "slit", "slit step"]
     assert new.raster_instrument_axes_types == raster.raster_instrument_axes_types
     for before, after in zip(cubes, new.data, strict=True):
         assert_allclose(moved(before, after), [7, -12], atol=1e-3)
@@ -723,15 +730,20 @@ def test_windows_with_another_pointing_are_left_alone_and_named():
     assert_allclose(moved(cubes["Ly Beta"], new["Ly Beta"]), [7, -12], atol=1e-3)
 
 
-@pytest.mark.parametrize(
-    "other",
-    [
-        random_cube()[:, :, 5:20, 3:], random_cube()[0, 2], random_cube().rebin((1, 1, 4, 2)),
-        random_cube((1, 3, 20, 16), CRPIX2=8.5), random_cube(CRPIX1=9.5, CRVAL1=-58.5597 + 4 * 0.996769, CRVAL2=-5.4685 + 1.098 * 0.2926098),
-        random_cube((2, 5, 12, 16), CDELT2=2.196, CRPIX2=6.5, PC1_2=-0.0440964 / 2 * 2, PC2_1=0.2926098 / 2), random_cube(CRVAL2=-5.4685 + 0.02),
-    ],
-    ids=["sliced", "one image", "rebinned", "cut rows", "another reference pixel", "binned", "almost"],
-)  # fmt: skip
+SIBLINGS = {
+    "sliced": random_cube()[:, :, 5:20, 3:],
+    "one image": random_cube()[0, 2],
+    "rebinned": random_cube().rebin((1, 1, 4, 2)),
+    "cut rows": random_cube((1, 3, 20, 16), CRPIX2=8.5),
+    "another reference pixel": random_cube(
+        CRPIX1=9.5, CRVAL1=-58.5597 + 4 * 0.996769, CRVAL2=-5.4685 + 1.098 * 0.2926098
+    ),
+    "binned": random_cube((2, 5, 12, 16), CDELT2=2.196, CRPIX2=6.5, PC1_2=-0.0440964, PC2_1=0.1463049),
+    "almost": random_cube(CRVAL2=-5.4685 + 0.02),
+}
+
+
+@pytest.mark.parametrize("other", SIBLINGS.values(), ids=SIBLINGS)
 def test_windows_that_share_a_pointing(other):
     base = random_cube()
     new = apply_to_windows([base, other], CORRECTION)
@@ -747,9 +759,14 @@ def test_windows_that_do_not(cards):
 def test_windows_that_cannot_be_corrected():
     cubes = {"a": small_cube()}
     cases = [
-        ((3.0, CORRECTION), {}, TypeError, "Windows are cubes in a dictionary.*got float"),
+        ((3.0, CORRECTION), {}, TypeError, r"Windows are cubes in a dictionary.*got float"),
         (([], CORRECTION), {}, CorrectionError, "There is no cube"),
-        ((cubes, CORRECTION), {"like": "b"}, CorrectionError, r"There is no window 'b'; 'like' is a cube or one of 'a'\."),
+        (
+            (cubes, CORRECTION),
+            {"like": "b"},
+            CorrectionError,
+            r"There is no window 'b'; 'like' is a cube or one of 'a'",
+        ),
     ]
     for arguments, options, error, message in cases:
         with pytest.raises(error, match=message):

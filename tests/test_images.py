@@ -71,7 +71,8 @@ def sources(tmp_path):
     hdu.scale("int16", bzero=100, bscale=0.004)
     hdu.writeto(scaled)
     compressed = tmp_path / "compressed.fits"
-    fits.HDUList([fits.PrimaryHDU(), fits.CompImageHDU(DATA.astype("f4"), HEADER, "COMPRESSED", "GZIP_2", quantize_level=0)]).writeto(compressed)
+    hdu = fits.CompImageHDU(DATA.astype("f4"), HEADER, "COMPRESSED", "GZIP_2", quantize_level=0)
+    fits.HDUList([fits.PrimaryHDU(), hdu]).writeto(compressed)
     lower = {key.lower(): value for key, value in HEADER.items()}
     aia = {"telescop": "SDO/AIA", "instrume": "AIA_3", "wavelnth": 171, "waveunit": "angstrom"}
     eui = {"obsrvtry": "Solar Orbiter", "instrume": "EUI", "detector": "FSI", "wavelnth": 174, "waveunit": "Angstrom"}
@@ -278,8 +279,14 @@ def test_axes_that_are_not_the_first():
     assert np.abs(sky(celestial_wcs(header), PIXELS) - plain_sky(PIXELS)).max() / ARCSEC < 1e-7
 
 
-@pytest.mark.parametrize("cards", [{"LONPOLE": 170.0}, {"CTYPE1": "HPLN-ZPN", "CTYPE2": "HPLT-ZPN", "PV2_1": 1.0,
-                                                        "PV2_3": 50.0}, {"CTYPE1": "HPLN-CAR", "CTYPE2": "HPLT-CAR"}])  # fmt: skip
+PROJECTIONS = {
+    "LONPOLE": {"LONPOLE": 170.0},
+    "ZPN": {"CTYPE1": "HPLN-ZPN", "CTYPE2": "HPLT-ZPN", "PV2_1": 1.0, "PV2_3": 50.0},
+    "CAR": {"CTYPE1": "HPLN-CAR", "CTYPE2": "HPLT-CAR"},
+}
+
+
+@pytest.mark.parametrize("cards", PROJECTIONS.values(), ids=PROJECTIONS)
 def test_other_projections(cards):
     header = changed(HEADER, cards)
     image = to_image((DATA, spectral(header)))
@@ -359,7 +366,7 @@ def test_submap_of_a_raster():
     ours, all_of_it = to_image(part), to_image(whole)
     assert_array_equal(ours.data, all_of_it.data[5:41, 7:21])
     corners = np.array([[0, 13], [0, 35]], float)
-    moved = sky(all_of_it.wcs, corners + [[7], [5]])
+    moved = sky(all_of_it.wcs, corners + np.array([[7], [5]]))
     assert np.abs(sky(ours.wcs, corners) - moved).max() / ARCSEC < 1e-6
     assert_allclose((ours.times.at(np.arange(14)) - all_of_it.times.at(np.arange(7, 21))).to_value("s"), 0, atol=1e-5)
 

@@ -71,7 +71,7 @@ def celestial_wcs(header: Mapping[str, Any]) -> WCS:
             return two_axes(WCS(cards), "The header")
     except WcsError as error:
         raise ImageError(
-            "The header's celestial axes cannot be used: its matrix is singular or its projection is not defined there. "
+            "The header's celestial axes cannot be used: its matrix is singular, or its projection undefined there. "
             "Check CDELT, PC or CD, CRVAL and LONPOLE."
         ) from error
 

@@ -240,8 +240,7 @@ def read_map(path: str | os.PathLike[str]) -> GenericMap:
         if "No SIMPLE card" in str(error):
             raise ImageError(f"{path} cannot be read as FITS: it does not begin with the keyword SIMPLE.") from error
         raise ImageError(
-            f"{path} cannot be read as FITS ({told(error)}). "
-            f"If it is a FITS file it may be truncated; fetch it again."
+            f"{path} cannot be read as FITS ({told(error)}). If it is a FITS file it may be truncated; fetch it again."
         ) from error
     data = data.reshape([n for n in data.shape if n > 1]) if data.ndim > 2 else data
     if data.ndim != 2:
@@ -266,6 +265,7 @@ _PICTURE_KEYS = (
     "dsun_obs", "hgln_obs", "hglt_obs", "crln_obs", "crlt_obs", "date-obs", "date-avg", "date-beg", "date-end",
     "exptime",
 )  # fmt: skip
+
 
 def clean_data(data: Any, mask: Any) -> np.ndarray:
     """Native float64 copy of data, NaN where they are not finite or masked (True, as in NDData)."""
