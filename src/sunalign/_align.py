@@ -203,7 +203,7 @@ def align(
 
     # How sure it is.
     quality, surface = assess(problem, space, found.x)
-    errors = covariance(problem, found.x)
+    errors = covariance(problem, space, found.x)
     correction = problem.correction(
         found.x, errors=dict(zip(names, np.sqrt(np.diag(errors)).tolist(), strict=True)), covariance=errors
     )

@@ -22,6 +22,7 @@ __all__ = ["Quality", "assess", "covariance"]
 LIMITS = {"peak_significance": 3.0, "split_half": 0.8, "movement": 3.0}
 
 _BLOCK = 10.0  # Reference pixels over which residuals are taken to be correlated.
+_FLATTEST = 1e-2  # Least curvature, as a part of Gauss-Newton's, that is believed.
 _LARGEST = 2**17  # Pixels of the target in a correlation surface.
 _INFLATION = 1.1  # Structure longer than a block is not seen by the blocks. `tests/test_errors.py` measures what is left.
 
@@ -118,11 +119,12 @@ def _levels(problem: Problem) -> tuple[float, float]:
     return finest, 2 * finest
 
 
-def covariance(problem: Problem, x: np.ndarray) -> np.ndarray:
+def covariance(problem: Problem, space: SearchSpace, x: np.ndarray) -> np.ndarray:
     """Covariance of the free parameters from the scatter of blocks of the target, shape (p, p).
 
     The cluster-robust sandwich ``H^-1 (sum_b s_b s_b^T) H^-1`` with s_b the gradient's share of one block of about ten
-    reference pixels: unlike a white-noise estimate it holds when the two images differ by real structure.
+    reference pixels: unlike a white-noise estimate it holds when the two images differ by real structure. H is the
+    curvature as it is, not Gauss-Newton's: the two differ where the reference is noisy.
     """
     ncc = NCC()
     problem = problem if problem.target.data.size <= MANY else problem.at_finest_level()
@@ -137,11 +139,35 @@ def covariance(problem: Problem, x: np.ndarray) -> np.ndarray:
     if n_blocks <= p:
         return unknown
     try:
-        inverse = np.linalg.inv(equations.hessian)
+        inverse = np.linalg.inv(_curvature(problem, x, 0.2 * space.step, equations.hessian))
     except np.linalg.LinAlgError:
         return unknown
     middle = shares @ shares.T * n_blocks / (n_blocks - p)
     return _INFLATION**2 * inverse @ middle @ inverse
+
+
+def _curvature(problem: Problem, x: np.ndarray, steps: np.ndarray, hessian: np.ndarray) -> np.ndarray:
+    """Minus the derivative of the gradient by the parameters, from differences over ``steps`` to either side.
+
+    At the reference's resolution, where it takes a few milliseconds; ``hessian``, Gauss-Newton's at full resolution,
+    is scaled by what the two matrices there make of each other.
+    """
+    fine = replace(problem.at_finest_level(), metric=NCC())
+    p = len(x)
+    seen = np.empty((p, p))
+    for k in range(p):
+        offset = np.zeros(p)
+        offset[k] = steps[k]
+        low, high = (fine.normal_equations(x + sign * offset).gradient for sign in (-1, 1))
+        seen[:, k] = (low - high) / (2 * steps[k])
+    expected = fine.normal_equations(x).hessian
+    scale = 1 / np.sqrt(np.diag(expected))
+    ratio = np.linalg.solve(expected * np.outer(scale, scale), (seen + seen.T) / 2 * np.outer(scale, scale))
+    if np.linalg.eigvals(ratio).real.min() <= _FLATTEST:
+        # No top at all, or one so flat that a difference cannot measure it.
+        return _FLATTEST * hessian
+    curvature = hessian @ (np.diag(scale) @ ratio @ np.diag(1 / scale))
+    return (curvature + curvature.T) / 2
 
 
 def _block(problem: Problem) -> tuple[int, int]:

@@ -82,10 +82,10 @@ def climb(objective: Objective, x: np.ndarray, *, tolerance: float = 1e-3, max_i
     space = objective.space
     x = space.clip(np.asarray(x, float))
     here = objective.normal_equations(x)
-    damping = 1e-3
+    hessian, damping = here.hessian, 1e-3
     for iteration in range(1, max_iter + 1):
         objective.iteration += 1
-        step = _step(here, x, space, damping)
+        step = _step(here.gradient, hessian, x, space, damping)
         trial = space.clip(x + step)
         moved = float(np.max(np.abs(trial - x) / space.step)) if len(x) else 0.0
         if moved < tolerance:
@@ -94,6 +94,7 @@ def climb(objective: Objective, x: np.ndarray, *, tolerance: float = 1e-3, max_i
         kept_pixels = 2 * there.n_pixels >= here.n_pixels
         if kept_pixels and there.score >= here.score - _NOISE:
             # A step that gains less than rounding from a point a hair away is the top, not progress.
+            hessian = _with_secant(there.hessian, trial - x, here.gradient - there.gradient)
             x, here, damping = trial, there, max(damping / 10, 1e-9)
         else:
             damping *= 10
@@ -102,10 +103,23 @@ def climb(objective: Objective, x: np.ndarray, *, tolerance: float = 1e-3, max_i
     return Climb(x, here, False, max_iter)
 
 
-def _step(equations: NormalEquations, x: np.ndarray, space: SearchSpace, damping: float) -> np.ndarray:
-    """Damped step in units of pixels at the edge, not across a bound that the gradient presses against."""
-    unit = space.step
-    gradient, hessian = equations.gradient * unit, equations.hessian * np.outer(unit, unit)
+def _with_secant(hessian: np.ndarray, step: np.ndarray, change: np.ndarray) -> np.ndarray:
+    """Gauss-Newton's matrix with the curvature that was seen along the last step (a BFGS update of it).
+
+    Noise in the *reference* has gradients that Gauss-Newton takes for curvature, though the target does not follow
+    them: without this the last pixels would be climbed in hundreds of steps.
+    """
+    along = hessian @ step
+    expected, seen = float(step @ along), float(step @ change)
+    if not (expected > 0 and seen > 1e-3 * expected):
+        return hessian
+    return hessian - np.outer(along, along) / expected + np.outer(change, change) / seen
+
+
+def _step(gradient: np.ndarray, hessian: np.ndarray, x: np.ndarray, space: SearchSpace, damping: float) -> np.ndarray:
+    """Damped step, not across a bound that the gradient presses against."""
+    unit = space.step  # What follows is in pixels at the edge.
+    gradient, hessian = gradient * unit, hessian * np.outer(unit, unit)
     pressed = ((x <= space.lower) & (gradient < 0)) | ((x >= space.upper) & (gradient > 0))
     free = ~pressed
     step = np.zeros(len(x))
