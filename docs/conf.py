@@ -38,7 +38,7 @@ extensions = [
     "sphinx_design",
     "sphinx_gallery.gen_gallery",
 ]
-exclude_patterns = ["_build", "examples", "**.inc", "**/README.rst", "Thumbs.db", ".DS_Store"]
+exclude_patterns = ["_build", "_templates", "examples", "**.inc", "**/README.rst", "Thumbs.db", ".DS_Store"]
 default_role = "obj"
 nitpicky = True
 add_module_names = False
@@ -56,6 +56,7 @@ automodapi_toctreedirnm = "generated/api"
 automodapi_inheritance_diagram = False
 automodapi_writereprocessed = False
 automodsumm_inherited_members = False
+automodsumm_properties_are_attributes = False
 
 # -- References to other packages ---------------------------------------------
 
@@ -115,6 +116,7 @@ sphinx_gallery_conf = {
 html_theme = "sunpy"
 html_title = "sunalign"
 html_show_sourcelink = False
+templates_path = ["_templates"]
 html_static_path = ["_static"]
 html_css_files = ["sunalign.css"]
 html_theme_options = {

@@ -427,6 +427,15 @@ def test_sit_and_stare_is_refused_by_name():
         to_image(single[..., 2:3])
 
 
+def test_a_sequence_of_images_is_refused_by_name():
+    header = spice_header()
+    del header["PC4_1"]
+    cube = NDCube(np.ones((6, 1, 24, 16)), wcs_of(header))
+    with pytest.raises(ImageError, match=r"The cube is a sequence of 6 images of different times; align one of them"):
+        _ = to_image(cube).times
+    assert to_image(cube[2]).data.shape == (24, 16)
+
+
 def test_several_cubes_are_told_apart():
     cube = small_cube()
     for several in (NDCollection([("a", cube), ("b", cube)]), NDCubeSequence([cube, cube])):
@@ -774,5 +783,5 @@ def test_windows_that_cannot_be_corrected():
     beyond = Correction.from_parameters(scale_x=1.5, rotation=30 * u.deg, axes=np.array([[1, 0.6], [0, 0.8]]))
     header = small_cube().wcs.to_header()
     header.update({"CTYPE1": "HPLN-CAR", "CTYPE2": "HPLT-CAR", "CDELT1": 1.0, "CDELT2": 1.0})
-    with pytest.raises(CorrectionError, match="^Window wide: "):
+    with pytest.raises(CorrectionError, match=r"^Window wide: "):
         apply_to_windows({"wide": NDCube(np.ones((3, 48, 40)), WCS(header))}, beyond)

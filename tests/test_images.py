@@ -19,6 +19,7 @@ from ndcube import NDCube
 from sunpy.map.sources import AIAMap, EUIMap
 from sunpy.util import MetaDict
 
+import sunalign
 from sunalign.exceptions import ImageError
 from sunalign.images import Image, celestial_wcs, read_map, to_image
 from sunalign.testing.helpers import small_header, small_map, smooth_image
@@ -336,6 +337,7 @@ def test_missing_observer_or_date_of_a_map_is_not_warned_about_here(drop):
     assert (image.observer is None) == ("HGLN_OBS" in drop)
     assert (image.date is None) == ("DATE-OBS" in drop)
     assert np.abs(sky(image.wcs, PIXELS) - plain_sky(PIXELS)).max() / ARCSEC < 1e-7
+    sunalign.correct(image.source, sunalign.Correction.from_parameters(1 * u.arcsec))
 
 
 @pytest.mark.parametrize("unit", ["W/m2/sr/nm", "furlong per fortnight", "DN", ""])

@@ -115,7 +115,8 @@ def align(
         Fraction of the target's valid pixels that the reference has to cover.
     working_grid : {"target", "reference"}
         ``"target"`` samples the reference at the target's own pixels. ``"reference"`` reprojects the target onto the
-        reference's grid first, aligns there, and translates the correction back.
+        reference's grid first, aligns there, and translates the correction back; the times of a raster's steps are
+        lost on the way, so that the reference is taken as frozen.
     max_evaluations : `int`, optional
         The search ends with the best so far when that many images were compared.
     n_jobs : `int`

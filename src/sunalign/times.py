@@ -328,18 +328,24 @@ def _world_times(cube: Any, x_pixel: int, n: int) -> Time | None:
         return None
     depends = wcs.axis_correlation_matrix[worlds[0]]
     if not depends[x_pixel]:
-        _refuse_own_axis(cube, depends)
+        _refuse_own_axis(cube, depends, n)
         return None
     pixels: list[Any] = [np.full(n, (size - 1) / 2) for size in reversed(cube.data.shape)]
     pixels[x_pixel] = np.arange(n, dtype=float)
     return _as_time(wcs, wcs.pixel_to_world_values(*pixels)[worlds[0]], worlds[0])
 
 
-def _refuse_own_axis(cube: Any, depends: np.ndarray) -> None:
-    """A cube with time along an axis of its own, longer than one, and a single slit position is sit-and-stare."""
+def _refuse_own_axis(cube: Any, depends: np.ndarray, n_columns: int) -> None:
+    """A cube with time along an axis of its own is sit-and-stare if it has one slit position, else a sequence."""
     lengths = [size for size, on in zip(reversed(cube.data.shape), depends, strict=True) if on]
-    if max(lengths, default=1) > 1:
+    longest = max(lengths, default=1)
+    if longest > 1 and n_columns == 1:
         refuse_sit_and_stare({"STUDYTYP": "sit-and-stare"}, "The cube")
+    if longest > 1:
+        raise ImageError(
+            f"The cube is a sequence of {longest} images of different times; align one of them at a time, or each with "
+            f"its own reference."
+        )
 
 
 def _as_time(wcs: BaseLowLevelWCS, values: np.ndarray, world: int) -> Time | None:

@@ -20,9 +20,7 @@ ways = {
     "coarse-to-fine": {"color": "#ff8c1a", "marker": "o", "ms": 15, "mew": 2, "mfc": "none", "ls": ""},
     "hill-climb": {"color": "#19d3f3", "marker": ".", "ms": 4, "ls": ""},
 }
-results = {
-    name: sunalign.align(pair.target, pair.reference, optimizer=name, max_shift=60 * u.arcsec) for name in ways
-}
+results = {name: sunalign.align(pair.target, pair.reference, optimizer=name, max_shift=60 * u.arcsec) for name in ways}
 
 ###############################################################################
 # Both end at the same place. What differs is how many images they had to compare.

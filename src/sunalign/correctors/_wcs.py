@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -13,6 +14,7 @@ import astropy.units as u
 from astropy.wcs import WCS
 
 from sunpy.map import GenericMap
+from sunpy.util.exceptions import SunpyMetadataWarning
 
 from sunalign.abc import Corrector
 from sunalign.correction import Correction
@@ -121,7 +123,10 @@ def _map_part(target: GenericMap) -> SkyPart:
 
     A map's ``wcs`` has been through a header of 12 digits, and knows neither LONPOLE nor LATPOLE.
     """
-    read = replace(SkyPart.from_wcs(target.wcs), lonpole=np.nan, latpole=90.0)
+    with warnings.catch_warnings():
+        # Neither the observer nor the date matters here.
+        warnings.filterwarnings("ignore", "Missing metadata for observ", SunpyMetadataWarning)
+        read = replace(SkyPart.from_wcs(target.wcs), lonpole=np.nan, latpole=90.0)
     if read.axes != (0, 1):
         return read
     per_unit = np.array([unit.to(u.deg) for unit in target.spatial_units])

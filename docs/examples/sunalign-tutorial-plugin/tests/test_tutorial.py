@@ -2,13 +2,12 @@
 
 import numpy as np
 import pytest
+from sunalign_tutorial import CompassSearch, RankCorrelation
 
 import sunalign
 from sunalign import registry
 from sunalign.abc import Metric, Optimizer
 from sunalign.testing.helpers import small_map, smooth_image
-
-from sunalign_tutorial import CompassSearch, RankCorrelation
 
 
 def test_both_are_found_by_name():
