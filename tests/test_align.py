@@ -117,9 +117,7 @@ def test_values_under_the_mask_do_not_matter(pair):
     mask = np.zeros(pair.target.data.shape, bool)
     mask[100:140, 10:30] = True
     spoiled = sunpy.map.Map(np.where(mask, 1e9, pair.target.data), pair.target.meta)
-    found = [
-        sunalign.align(target, pair.reference, target_mask=mask).correction for target in (pair.target, spoiled)
-    ]
+    found = [sunalign.align(target, pair.reference, target_mask=mask).correction for target in (pair.target, spoiled)]
     assert found[0] == found[1]
 
 
@@ -231,9 +229,7 @@ def test_answer_at_a_bound_is_doubted(pair):
 
 
 def test_spent_budget_ends_with_the_best_so_far(pair):
-    result = sunalign.align(
-        pair.target, pair.reference, optimizer="hill-climb", max_evaluations=9, on_doubt="ignore"
-    )
+    result = sunalign.align(pair.target, pair.reference, optimizer="hill-climb", max_evaluations=9, on_doubt="ignore")
     assert result.nfev <= 9
     assert not result.success
     assert "max_evaluations" in result.message

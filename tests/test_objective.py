@@ -20,7 +20,8 @@ from sunalign.correction import PARAMETERS, UNITS
 from sunalign.exceptions import PluginError
 from sunalign.images import Image
 from sunalign.metrics import NCC, MutualInformation
-from sunalign.objective import BudgetSpent, Objective, Parameter, Problem, SearchSpace
+from sunalign.objective import BudgetSpent, Objective, Parameter, SearchSpace
+from sunalign.problem import Problem
 from sunalign.reference import ImageReference
 from sunalign.testing.helpers import small_header, small_problem, smooth_image
 

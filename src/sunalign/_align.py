@@ -45,7 +45,8 @@ from sunalign.exceptions import (
 )
 from sunalign.images import Image, to_image
 from sunalign.intensity import IntensityScaling, make_scaling
-from sunalign.objective import Objective, Problem
+from sunalign.objective import Objective
+from sunalign.problem import Problem
 from sunalign.quality import assess, covariance
 from sunalign.reference import Reference
 from sunalign.registry import KINDS, name_of

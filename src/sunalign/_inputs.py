@@ -9,6 +9,7 @@ from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
+
 from sunpy.map import GenericMap, MapSequence
 
 from sunalign.exceptions import AlignmentError
@@ -109,8 +110,10 @@ def checked_jobs(n_jobs: int) -> int:
     """Number of worker processes: positive, or one a core for -1."""
     if not isinstance(n_jobs, Integral) or n_jobs == 0 or n_jobs < -1:
         raise ValueError(f"'n_jobs' is a number of processes, 1 or more, or -1 for one a core; got {n_jobs!r}.")
-    return len(os.sched_getaffinity(0)) if n_jobs == -1 and hasattr(os, "sched_getaffinity") else (
-        os.cpu_count() or 1 if n_jobs == -1 else int(n_jobs)
+    return (
+        len(os.sched_getaffinity(0))
+        if n_jobs == -1 and hasattr(os, "sched_getaffinity")
+        else (os.cpu_count() or 1 if n_jobs == -1 else int(n_jobs))
     )
 
 

@@ -40,9 +40,7 @@ def make_plugins(choices: Mapping[type[Plugin], Choice], options: Mapping[str, A
     owned: dict[type[Plugin], dict[str, Any]] = {kind: {} for kind in resolved}
     for name, value in options.items():
         owned[_owner(name, resolved)][name] = value
-    return {
-        kind: plugin(**owned[kind]) if isinstance(plugin, type) else plugin for kind, plugin in resolved.items()
-    }
+    return {kind: plugin(**owned[kind]) if isinstance(plugin, type) else plugin for kind, plugin in resolved.items()}
 
 
 def _owner(name: str, resolved: dict[type[Plugin], Any]) -> type[Plugin]:

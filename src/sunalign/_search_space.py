@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from numbers import Real
 from typing import Any
 
-import astropy.units as u
 import numpy as np
+
+import astropy.units as u
 
 from sunalign.coordinates import ARCSEC, PixelGrid, direction
 from sunalign.correction import PARAMETERS, UNITS, Correction
@@ -85,7 +86,9 @@ def limits_of(
         limits[name] = around if name.startswith("shift") else _DEFAULT_BOUNDS[name]
     for name, pair in (bounds or {}).items():
         if name not in names:
-            raise AlignmentError(f"'bounds' has {name!r}, which is not free; free are {', '.join(names)}. Add it to fit.")
+            raise AlignmentError(
+                f"'bounds' has {name!r}, which is not free; free are {', '.join(names)}. Add it to fit."
+            )
         try:
             low, high = pair
         except (TypeError, ValueError):

@@ -23,7 +23,7 @@ from sunpy import log
 from sunalign.exceptions import WorkerError
 
 if TYPE_CHECKING:
-    from sunalign.objective import Problem
+    from sunalign.problem import Problem
 
 __all__ = ["WorkerPool"]
 
@@ -42,7 +42,7 @@ class WorkerPool:
 
     Parameters
     ----------
-    problem : `~sunalign.objective.Problem`
+    problem : `~sunalign.problem.Problem`
     n_jobs : `int`
         Number of processes.
     """

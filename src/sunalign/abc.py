@@ -123,8 +123,8 @@ class NormalEquations(NamedTuple):
     """Score and its second-order model in p parameters at one point.
 
     ``hessian`` is the Gauss-Newton approximation of minus the second derivative of the metric's quadratic form,
-    ``gradient`` the right-hand side, so that ``solve(hessian, gradient)`` is the step uphill. ``n_pixels`` is the number
-    of pixels that were compared.
+    ``gradient`` the right-hand side, so that ``solve(hessian, gradient)`` is the step uphill. ``n_pixels`` is how many
+    pixels were compared.
     """
 
     score: float

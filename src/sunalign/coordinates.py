@@ -44,9 +44,7 @@ def tangent_basis(tx: float, ty: float) -> np.ndarray:
     )
 
 
-def apply_homography(
-    matrix: np.ndarray, x: np.ndarray | float, y: np.ndarray | float
-) -> tuple[np.ndarray, np.ndarray]:
+def apply_homography(matrix: np.ndarray, x: np.ndarray | float, y: np.ndarray | float) -> tuple[np.ndarray, np.ndarray]:
     """Move pixel coordinates, which may broadcast, by a 3x3 matrix acting on ``(x, y, 1)``."""
     w = matrix[2, 0] * x + matrix[2, 1] * y + matrix[2, 2]
     return (
@@ -169,9 +167,7 @@ class PixelGrid:
         return PixelGrid(self.wcs, shape, (x0 - sx * mx, sx, y0 - sy * my, sy))
 
 
-def _direction_matrix(
-    wcs: WCS, centre: tuple[float, float], extent: tuple[float, float]
-) -> tuple[np.ndarray, bool]:
+def _direction_matrix(wcs: WCS, centre: tuple[float, float], extent: tuple[float, float]) -> tuple[np.ndarray, bool]:
     """Pixel-to-direction matrix of a TAN WCS, or of the map tangent at ``centre``; and whether it is exact."""
     if all(ctype[4:] == "-TAN" for ctype in wcs.wcs.ctype) and not wcs.has_distortion:
         matrix = _tan_matrix(wcs)

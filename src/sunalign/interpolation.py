@@ -70,9 +70,7 @@ class SplineImage:
         wx, wy = self._weights(x, 1), self._weights(y, 0)
         return self._finished(wy @ self._across(wx), x, y)
 
-    def sample_separable_with_gradient(
-        self, x: np.ndarray, y: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def sample_separable_with_gradient(self, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """As `sample_separable`, with the derivatives by x and y."""
         wx, wy = self._weights(x, 1), self._weights(y, 0)
         dx, dy = self._weights(x, 1, slope=True), self._weights(y, 0, slope=True)
@@ -103,7 +101,9 @@ class SplineImage:
         values[:, ~inside_x] = np.nan
         values[~inside_y] = np.nan
         if not self.all_valid:
-            ix, iy = (np.clip(np.rint(p), 0, n - 1).astype(np.intp) for p, n in ((x, self.shape[1]), (y, self.shape[0])))
+            ix, iy = (
+                np.clip(np.rint(p), 0, n - 1).astype(np.intp) for p, n in ((x, self.shape[1]), (y, self.shape[0]))
+            )
             values[~self.valid[np.ix_(iy, ix)]] = np.nan
         return values
 

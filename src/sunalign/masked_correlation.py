@@ -81,7 +81,7 @@ def _ratio(covariance: np.ndarray, var_r: np.ndarray, var_t: np.ndarray, precisi
 def _transforms(
     image: np.ndarray, mask: np.ndarray, shape: tuple[int, int], precision: type[np.floating]
 ) -> _Transforms:
-    # Hashing the bytes costs a hundredth of the transforms and, unlike identities, cannot mistake one array for another.
+    # Hashing the bytes costs a hundredth of the transforms and, unlike an id, cannot take one array for another.
     key = (hash(image.tobytes()), hash(mask.tobytes()), image.shape, shape, np.dtype(precision).name)
     if key not in _CACHE:
         while len(_CACHE) >= _CACHE_SIZE:

@@ -12,8 +12,9 @@ import numpy as np
 
 from sunalign.coordinates import ARCSEC
 from sunalign.metrics import NCC
-from sunalign.objective import MANY, Objective, Problem, SearchSpace
+from sunalign.objective import Objective, SearchSpace
 from sunalign.optimizers._levenberg_marquardt import climb
+from sunalign.problem import MANY, Problem
 from sunalign.surface import SearchSurface, peak_ratio, peak_significance, peaks_of
 
 __all__ = ["Quality", "assess", "covariance"]
@@ -24,7 +25,7 @@ LIMITS = {"peak_significance": 3.0, "split_half": 0.8, "movement": 3.0}
 _BLOCK = 10.0  # Reference pixels over which residuals are taken to be correlated.
 _FLATTEST = 1e-2  # Least curvature, as a part of Gauss-Newton's, that is believed.
 _LARGEST = 2**17  # Pixels of the target in a correlation surface.
-_INFLATION = 1.1  # Structure longer than a block is not seen by the blocks. `tests/test_errors.py` measures what is left.
+_INFLATION = 1.1  # Structure longer than a block is not seen by the blocks; `tests/test_errors.py` measures it.
 
 
 @dataclass(frozen=True)
@@ -64,8 +65,8 @@ class Quality:
             )
         if self.peak_significance < LIMITS["peak_significance"]:
             found.append(
-                f"Another shift correlates almost as well (significance of the peak {self.peak_significance:.1f}); check "
-                f"that both images show the same field in similar light, narrow max_shift, or use a larger field."
+                f"Another shift correlates almost as well (significance of the peak {self.peak_significance:.1f}); "
+                f"check that both images show the same field in similar light, narrow max_shift, or use a larger field."
             )
         if self.split_half > LIMITS["split_half"]:
             found.append(

@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import Protocol
 
 import numpy as np
+
 from sunpy.map import GenericMap
 
 from sunalign.coordinates import ARCSEC, PixelGrid, apply_homography
@@ -164,7 +165,9 @@ class PixelMapping:
             return matrix / matrix[2, 2]
         return None
 
-    def __call__(self, x: np.ndarray, y: np.ndarray, columns: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+    def __call__(
+        self, x: np.ndarray, y: np.ndarray, columns: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Reference pixel coordinates; NaN where the reference cannot see."""
         if self.homography is not None:
             return apply_homography(self.homography, x, y)
@@ -251,8 +254,8 @@ class ImageReference(Reference):
                 raise CoverageError(f"The reference {image.name} has no valid pixel: all are NaN or masked.")
             raise CoverageError(
                 f"The reference {image.name} does not cover {target.name}: {_span(image.grid)}, but "
-                f"{_span(target.grid)} of the target and a margin of {margin / ARCSEC:.0f} arcsec are needed. Check both pointings and dates, "
-                f"or raise max_shift."
+                f"{_span(target.grid)} of the target and a margin of {margin / ARCSEC:.0f} arcsec are needed. "
+                f"Check both pointings and dates, or raise max_shift."
             )
         cropped = image.crop(*needed)
         return cls(cropped, PixelMapping(target.grid, cropped.grid, carry), assumptions)

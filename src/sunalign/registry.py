@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from sunalign.abc import Corrector, Metric, Optimizer, Plugin, ReferenceBuilder
 from sunalign.exceptions import PluginConflictError, PluginLoadError, UnknownPluginError, told

@@ -14,7 +14,8 @@ from astropy.table import QTable
 
 from sunalign.correction import PARAMETERS, UNITS, Correction, with_error
 from sunalign.images import Image
-from sunalign.objective import Problem, SearchSpace
+from sunalign.objective import SearchSpace
+from sunalign.problem import Problem
 from sunalign.quality import Quality
 from sunalign.reference import Reference
 from sunalign.surface import SearchSurface
@@ -59,7 +60,7 @@ class AlignmentResult:
         As it was built, not scaled.
     surface : `~sunalign.surface.SearchSurface` or `None`
         Coarse correlation over the shifts, from which the quality was read.
-    problem : `~sunalign.objective.Problem`
+    problem : `~sunalign.problem.Problem`
         The forward model, for further questions.
     space : `~sunalign.objective.SearchSpace`
         The free parameters and the bounds within which they were sought.

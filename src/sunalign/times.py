@@ -311,9 +311,7 @@ def _steps_of(image: Image) -> _Steps | None:
         at = [*middle]
         at[pixel] = middle[pixel] + [0.0, 1.0]
         world = wcs.pixel_to_world_values(*at)
-        angles = [
-            np.asarray(world[i], float) * u.Unit(wcs.world_axis_units[i]).to(u.rad) for i in (lon[0], lat[0])
-        ]
+        angles = [np.asarray(world[i], float) * u.Unit(wcs.world_axis_units[i]).to(u.rad) for i in (lon[0], lat[0])]
         x, y = image.grid.from_directions(direction(*angles))
         if abs(np.diff(x)[0]) > abs(np.diff(y)[0]):
             factor = 1 / float(np.diff(x)[0])

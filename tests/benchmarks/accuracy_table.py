@@ -18,8 +18,9 @@ from pathlib import Path
 for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ.setdefault(_name, "1")
 
-import astropy.units as u
 import numpy as np
+
+import astropy.units as u
 
 import sunpy.map
 

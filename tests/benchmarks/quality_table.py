@@ -13,13 +13,15 @@ import json
 import os
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 
 for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ.setdefault(_name, "1")
 
-import astropy.units as u
 import joblib
 import numpy as np
+
+import astropy.units as u
 
 import sunpy.map
 
@@ -121,7 +123,11 @@ def table(rows: list[dict[str, object]]) -> str:
     """Text of the table."""
     right = np.array([float(row["error"]) <= 2 for row in rows])  # type: ignore[arg-type]
     accepted = np.array([bool(row["accepted"]) for row in rows])
-    lines = [f"{len(rows)} cases, {right.sum()} answers right", "", f"{'sign':<20}{'AUC':>6}{'bad kept at 95 % good':>24}"]
+    lines = [
+        f"{len(rows)} cases, {right.sum()} answers right",
+        "",
+        f"{'sign':<20}{'AUC':>6}{'bad kept at 95 % good':>24}",
+    ]
     for name in SIGNS:
         values = np.nan_to_num(np.array([float(row[name]) for row in rows]), nan=0.0)  # type: ignore[arg-type]
         if name in ("peak_ratio", "split_half", "movement"):
@@ -153,8 +159,7 @@ def main() -> None:
     rows = run(arguments.cases, arguments.jobs)
     print(table(rows))
     if arguments.json:
-        with open(arguments.json, "w") as file:
-            json.dump(rows, file)
+        Path(arguments.json).write_text(json.dumps(rows))
 
 
 if __name__ == "__main__":

@@ -24,9 +24,7 @@ from sunalign.reference import ImageReference
 from sunalign.simulate import PointingError
 
 ALL = ("shift", "scale", "rotation")
-ERROR = PointingError(
-    shift_x=12 * u.arcsec, shift_y=-48 * u.arcsec, scale_x=1.03, scale_y=0.998, rotation=0.3 * u.deg
-)
+ERROR = PointingError(shift_x=12 * u.arcsec, shift_y=-48 * u.arcsec, scale_x=1.03, scale_y=0.998, rotation=0.3 * u.deg)
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +81,9 @@ def square(request):
     frequency = np.fft.fftfreq(n + 400)[:, None] ** 2 + np.fft.rfftfreq(n + 400) ** 2
     field = np.zeros((n + 400, n + 400))
     for sigma in (3, 8, 30):
-        part = np.fft.irfft2(np.fft.rfft2(rng.standard_normal(field.shape)) * np.exp(-2 * (np.pi * sigma) ** 2 * frequency))
+        part = np.fft.irfft2(
+            np.fft.rfft2(rng.standard_normal(field.shape)) * np.exp(-2 * (np.pi * sigma) ** 2 * frequency)
+        )
         field += part / part.std()
     field = np.exp(0.4 * field) * 100
 
@@ -103,7 +103,11 @@ def test_shift_of_a_large_image(benchmark, square):
     target, reference = square
     benchmark.name = f"shift within 64 px, {target.data.shape[0]}²"
     result = benchmark.pedantic(
-        sunalign.align, (target, reference), {"fit": "shift", "max_shift": 64 * 0.6 * u.arcsec}, rounds=5, warmup_rounds=1
+        sunalign.align,
+        (target, reference),
+        {"fit": "shift", "max_shift": 64 * 0.6 * u.arcsec},
+        rounds=5,
+        warmup_rounds=1,
     )
     assert abs(result.correction.shift_x - 23 * 0.6 * u.arcsec) < 0.01 * u.arcsec
     assert abs(result.correction.shift_y + 31 * 0.6 * u.arcsec) < 0.01 * u.arcsec

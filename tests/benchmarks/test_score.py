@@ -16,7 +16,7 @@ from astropy.wcs import WCS
 from sunalign.coordinates import PixelGrid
 from sunalign.images import Image
 from sunalign.metrics import NCC, GradientCorrelation, MutualInformation, Residual
-from sunalign.objective import Problem
+from sunalign.problem import Problem
 from sunalign.reference import ImageReference
 
 SHAPES = [(155, 225), (512, 512), (1024, 1024)]

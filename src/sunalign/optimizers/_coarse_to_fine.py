@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.optimize import OptimizeResult
+
 from sunpy import log
 
 from sunalign.abc import Optimizer
@@ -90,7 +91,9 @@ class CoarseToFine(Optimizer):
     def _points(
         self, judge: Objective, space: SearchSpace, surfaces: list[tuple[np.ndarray, SearchSurface]]
     ) -> list[np.ndarray]:
-        found = [(score, judge.with_shift(x, *shift)) for x, s in surfaces for score, *shift in peaks_of(s, self.n_peaks)]
+        found = [
+            (score, judge.with_shift(x, *shift)) for x, s in surfaces for score, *shift in peaks_of(s, self.n_peaks)
+        ]
         found.sort(key=lambda item: -item[0])
         return [space.clip(x) for _, x in found[: self.n_peaks]]
 

@@ -158,9 +158,7 @@ def open_frames(references: Sequence[Any]) -> list[Frame]:
 
 
 def _flat(references: Sequence[Any]) -> list[Any]:
-    return [
-        item for ref in references for item in (ref.maps if isinstance(ref, MapSequence) else [ref])
-    ]
+    return [item for ref in references for item in (ref.maps if isinstance(ref, MapSequence) else [ref])]
 
 
 def _frame(reference: Any) -> Frame:

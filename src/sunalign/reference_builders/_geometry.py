@@ -279,9 +279,11 @@ def _nothing_between(target: Image, image: Image) -> bool:
     distance = float(b.radius.to_value(u.m))
     lever = _RSUN / (distance - _RSUN)
     seconds = abs(float((date - times.at(0.0)).to_value(u.s))) + abs(float((date - target.date).to_value(u.s)))
-    moved = seconds * _FASTEST + sum(
-        abs(float((x - y).to_value(u.rad))) for x, y in ((a.lon, b.lon), (a.lat, b.lat))
-    ) + 2 * abs(float(a.radius.to_value(u.m)) / distance - 1)
+    moved = (
+        seconds * _FASTEST
+        + sum(abs(float((x - y).to_value(u.rad))) for x, y in ((a.lon, b.lon), (a.lat, b.lat)))
+        + 2 * abs(float(a.radius.to_value(u.m)) / distance - 1)
+    )
     return moved * lever < NEGLIGIBLE * min(image.grid.pixel_size)
 
 

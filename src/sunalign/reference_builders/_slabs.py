@@ -253,9 +253,7 @@ class RasterReference(Reference):
             found = [window for window in windows if window is not None]
             if not found:
                 return replace(slab, window=None)
-            y, x = (
-                slice(min(w[axis].start for w in found), max(w[axis].stop for w in found)) for axis in range(2)
-            )
+            y, x = (slice(min(w[axis].start for w in found), max(w[axis].stop for w in found)) for axis in range(2))
             part = grid.crop(y, x)
             mappings = tuple(replace(mapping, reference=part) for mapping in slab.mappings)
             return replace(slab, grid=part, mappings=mappings, window=(y, x))
@@ -349,9 +347,7 @@ class RasterReference(Reference):
         return raster_map(narrow, self._target, self._used)
 
 
-def _value(
-    slab: Slab, mapping: PixelMapping, x: np.ndarray, y: np.ndarray, columns: np.ndarray
-) -> np.ndarray:
+def _value(slab: Slab, mapping: PixelMapping, x: np.ndarray, y: np.ndarray, columns: np.ndarray) -> np.ndarray:
     return slab.spline.sample(*mapping(x, y, columns))[None]
 
 
@@ -380,4 +376,3 @@ def _groups(frames: np.ndarray) -> Iterator[tuple[int, Any]]:
 
 def _tuple(index: Any) -> tuple[Any, ...]:
     return index if isinstance(index, tuple) else (index,)
-

@@ -132,9 +132,7 @@ class SyntheticRaster(ReferenceBuilder):
         ]
         return RasterReference(slabs, target, times, schedule, moments, used, assumptions)
 
-    def _slab(
-        self, frame: Frame, target: Image, view: View | None, seen: Seen | None, delays: Sequence[float]
-    ) -> Slab:
+    def _slab(self, frame: Frame, target: Image, view: View | None, seen: Seen | None, delays: Sequence[float]) -> Slab:
         grid = frame.head.grid
         carries = (
             [None] * len(delays)
@@ -165,9 +163,7 @@ def _check(name: str, value: Any, unit: u.UnitBase, example: str) -> None:
         raise TypeError(f"'{name}' is a positive Quantity such as {example}; got {value!r}.")
 
 
-def _columns_of(
-    schedule: Schedule, seconds: np.ndarray, delays: Sequence[float], n_frames: int
-) -> list[np.ndarray]:
+def _columns_of(schedule: Schedule, seconds: np.ndarray, delays: Sequence[float], n_frames: int) -> list[np.ndarray]:
     """Target columns that every frame serves, at any moment of their exposure."""
     found: list[set[int]] = [set() for _ in range(n_frames)]
     for delay in delays:

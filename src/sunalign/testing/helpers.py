@@ -31,7 +31,8 @@ from sunalign.coordinates import PixelGrid
 from sunalign.correction import UNITS
 from sunalign.images import Image
 from sunalign.metrics import NCC
-from sunalign.objective import BudgetSpent, Objective, Problem, SearchSpace
+from sunalign.objective import BudgetSpent, Objective, SearchSpace
+from sunalign.problem import Problem
 from sunalign.reference import ImageReference
 
 __all__ = [
@@ -197,7 +198,7 @@ class SmallProblem(NamedTuple):
 
     Parameters
     ----------
-    problem : `~sunalign.objective.Problem`
+    problem : `~sunalign.problem.Problem`
     space : `~sunalign.objective.SearchSpace`
     truth : `numpy.ndarray`
         Where the metric ``ncc`` scores 1, in the order of ``space``.
