@@ -14,6 +14,8 @@ import sunpy.map
 from ndcube import NDCube
 
 import sunalign
+import sunalign.images
+import sunalign.reference
 from sunalign import simulate
 from sunalign.exceptions import AlignmentDoubtError, AlignmentError, SunalignUserWarning
 from sunalign.metrics import NCC
@@ -290,3 +292,41 @@ def test_result_survives_json(pair):
     result = sunalign.align(pair.target, pair.reference, fit=ALL)
     again = sunalign.Correction.from_dict(json.loads(json.dumps(result.to_dict()))["correction"])
     assert again == result.correction
+
+
+class Plain(sunalign.reference.Reference):
+    """A reference that does no more than it has to."""
+
+    def __init__(self, image, target):
+        self.inner = sunalign.reference.ImageReference.of(image, target)
+        self.pixel_size = self.inner.pixel_size
+
+    def sample(self, x, y, columns=None):
+        return self.inner.sample(x, y, columns)
+
+
+class PlainBuilder(sunalign.abc.ReferenceBuilder):
+    def build(self, references, target):
+        return Plain(sunalign.images.to_image(references[0]), target)
+
+
+def test_a_reference_that_can_only_be_sampled_is_as_good(pair):
+    result = sunalign.align(pair.target, pair.reference, fit=ALL, reference_builder=PlainBuilder())
+    assert result.success, result.message
+    assert corner_error(result.aligned, pair.truth) < 0.1 * PIXEL
+
+
+def test_a_file_corrected_by_its_own_corrector_tells_how(pair, tmp_path):
+    pair.target.save(tmp_path / "target.fits")
+    result = sunalign.align(tmp_path / "target.fits", pair.reference, fit="shift", corrector="fits", on_doubt="ignore")
+    history = str(fits.getheader(result.aligned)["HISTORY"])
+    assert "coarse-to-fine" in history
+    assert f"{result.score:.5f}" in history
+
+
+def test_a_warning_that_is_an_error_is_not_blamed_on_a_plugin(pair):
+    target = sunpy.map.Map(
+        pair.target.data, {k: v for k, v in pair.target.meta.items() if k not in ("hgln_obs", "hglt_obs", "dsun_obs")}
+    )
+    with pytest.raises(SunalignUserWarning, match="observer"):
+        sunalign.align(target, pair.reference)

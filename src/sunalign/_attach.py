@@ -12,8 +12,6 @@ from typing import Any
 from ndcube.ndcube import NDCubeBase
 from sunpy.map import GenericMap
 
-from sunalign._align import align
-from sunalign.cubes import CHOICES, spectral_image
 from sunalign.exceptions import warn_user
 
 __all__ = ["attach", "detach"]
@@ -44,6 +42,10 @@ def align_to(self: Any, reference: Any, *, return_result: bool = False, **option
     `~sunalign.AlignmentResult`
         With ``return_result=True``: the whole story.
     """
+    # Loaded with the first alignment, not with the package.
+    from sunalign._align import align
+    from sunalign.cubes import CHOICES, spectral_image
+
     target = self
     if isinstance(self, NDCubeBase):
         target = spectral_image(self, **{key: options.pop(key) for key in CHOICES if key in options})

@@ -38,8 +38,8 @@ def build_reference(builder: ReferenceBuilder, references: Sequence[Any], image:
     """Let the builder build, and make a `~sunalign.reference.Reference` of what it returns."""
     try:
         built = builder.build(references, image)
-    except (AlignmentError, TypeError, ValueError, OSError):
-        # Its own words about the user's input.
+    except (AlignmentError, TypeError, ValueError, OSError, Warning):
+        # Its own words about the user's input; or a warning that the user has made an error.
         raise
     except Exception as error:
         raise PluginError(f"The reference builder '{name_of(builder)}' failed: {told(error)}.") from error
@@ -68,7 +68,7 @@ def maximize(
         x, score = objective.best or (space.start, -np.inf)
         message = f"max_evaluations={objective.max_evaluations} were spent before the search ended."
         found = OptimizeResult(x=x, fun=score, success=False, message=message)
-    except (PluginError, AlignmentError, WorkerError):
+    except (PluginError, AlignmentError, WorkerError, Warning):
         raise
     except Exception as error:
         raise PluginError(f"The optimizer '{name}' failed: {told(error)}.") from error
@@ -103,16 +103,17 @@ def _check_result(name: str, found: Any, n: int) -> None:
 
 def corrected(corrector: Corrector, target: Any, given: Image, result: AlignmentResult) -> Any:
     """Apply the correction, and write down how it was found."""
-    # A path is read as a map, which is what comes back of it, unless the corrector is the one for files.
-    source = target if isinstance(corrector, FITSCorrector) else given.source
+    if isinstance(corrector, FITSCorrector) and isinstance(target, (str, os.PathLike)):
+        return corrector.write(target, result.correction, result.provenance())
+    # Otherwise a path is read as a map, which is what comes back of it.
+    source = given.source
     try:
         aligned = corrector.apply(source, result.correction)
-    except (AlignmentError, TypeError, ValueError, OSError):
+    except (AlignmentError, TypeError, ValueError, OSError, Warning):
         raise
     except Exception as error:
         raise PluginError(f"The corrector '{name_of(corrector)}' failed: {told(error)}.") from error
-    alike = (str, os.PathLike) if isinstance(source, (str, os.PathLike)) else type(source)
-    if not isinstance(aligned, alike):
+    if not isinstance(aligned, type(source)):
         raise PluginError(
             f"The corrector '{name_of(corrector)}' returned {type(aligned).__name__}; "
             f"it has to return the type that it was given, {type(source).__name__}."

@@ -175,7 +175,8 @@ class Problem:
         for row, (along_x, along_y) in zip(jacobian, self._displacements(x, matrix), strict=True):
             np.multiply(by_x, along_x.astype(by_x.dtype), out=row)
             row += by_y * along_y.astype(by_y.dtype)
-        return sampled, jacobian, self.target_mask | ~np.isfinite(sampled)
+        # At the edge of coverage a sample may have no derivative.
+        return sampled, jacobian, self.target_mask | ~np.isfinite(sampled + by_x + by_y)
 
     def _displacements(self, x: np.ndarray, matrix: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Derivatives of the tried pixel coordinates by every parameter, each broadcasting to (ny, nx)."""
@@ -262,5 +263,8 @@ def _first_row(to_base: np.ndarray, nx: int) -> np.ndarray:
 def _called(metric: Metric, method: str, *arguments: Any) -> Any:
     try:
         return getattr(metric, method)(*arguments)
+    except Warning:
+        # One that the user has made an error.
+        raise
     except Exception as error:
         raise PluginError(f"The metric {type(metric).__name__} failed in {method}(): {told(error)}.") from error

@@ -25,7 +25,6 @@ LIMITS = {"peak_significance": 3.0, "split_half": 0.8, "movement": 3.0}
 _BLOCK = 10.0  # Reference pixels over which residuals are taken to be correlated.
 _FLATTEST = 1e-2  # Least curvature, as a part of Gauss-Newton's, that is believed.
 _LARGEST = 2**17  # Pixels of the target in a correlation surface.
-_INFLATION = 1.1  # Structure longer than a block is not seen by the blocks; `tests/test_errors.py` measures it.
 
 
 @dataclass(frozen=True)
@@ -144,7 +143,7 @@ def covariance(problem: Problem, space: SearchSpace, x: np.ndarray) -> np.ndarra
     except np.linalg.LinAlgError:
         return unknown
     middle = shares @ shares.T * n_blocks / (n_blocks - p)
-    return _INFLATION**2 * inverse @ middle @ inverse
+    return np.asarray(inverse @ middle @ inverse)
 
 
 def _curvature(problem: Problem, x: np.ndarray, steps: np.ndarray, hessian: np.ndarray) -> np.ndarray:

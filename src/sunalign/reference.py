@@ -18,7 +18,7 @@ from sunalign.exceptions import CoverageError
 from sunalign.images import Image
 from sunalign.interpolation import SplineImage
 
-__all__ = ["Carry", "ImageReference", "PixelMapping", "Reference", "ScaledReference"]
+__all__ = ["AveragedReference", "Carry", "ImageReference", "PixelMapping", "Reference", "ScaledReference"]
 
 Transform = Callable[[np.ndarray], np.ndarray]
 
@@ -102,8 +102,8 @@ class Reference(ABC):
         return self
 
     def binned(self, factor: int) -> Reference:
-        """Return a coarser version with pixels ``factor`` times as large; the reference itself unless overridden."""
-        return self
+        """Return a coarser version with pixels ``factor`` times as large; means of samples unless overridden."""
+        return self if factor == 1 else AveragedReference(self, factor)
 
 
 class ScaledReference(Reference):
@@ -123,9 +123,57 @@ class ScaledReference(Reference):
         """Untransformed picture."""
         return self.reference.image()
 
-    def binned(self, factor: int) -> Reference:
-        """Coarser version."""
-        return ScaledReference(self.reference.binned(factor), self.transform)
+
+class AveragedReference(Reference):
+    """A reference averaged over the pixels of the grid it is sampled on.
+
+    Parameters
+    ----------
+    reference : `Reference`
+    factor : `int`
+        How much larger the pixels are; up to four samples are taken along each side of one.
+    """
+
+    def __init__(self, reference: Reference, factor: int) -> None:
+        self.reference = reference
+        self.factor = factor
+        self.pixel_size = reference.pixel_size * factor
+        self.assumptions = reference.assumptions
+
+    def sample(self, x: np.ndarray, y: np.ndarray, columns: np.ndarray | None = None) -> np.ndarray:
+        """Single samples: points without a grid have no size."""
+        return self.reference.sample(x, y, columns)
+
+    def sample_grid(self, matrix: np.ndarray, shape: tuple[int, int], columns: np.ndarray) -> np.ndarray:
+        """Means over the pixels of the grid."""
+        return self._mean(self.reference.sample_grid(*self._finer(matrix, shape, columns)), shape)
+
+    def sample_grid_with_gradient(
+        self, matrix: np.ndarray, shape: tuple[int, int], columns: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Means of samples and of their derivatives."""
+        fine = self.reference.sample_grid_with_gradient(*self._finer(matrix, shape, columns))
+        value, by_x, by_y = (self._mean(values, shape) for values in fine)
+        return value, by_x, by_y
+
+    def image(self) -> GenericMap | None:
+        """Picture at full resolution."""
+        return self.reference.image()
+
+    @property
+    def _n(self) -> int:
+        return min(self.factor, 4)
+
+    def _finer(
+        self, matrix: np.ndarray, shape: tuple[int, int], columns: np.ndarray
+    ) -> tuple[np.ndarray, tuple[int, int], np.ndarray]:
+        n = self._n
+        first = (1 / n - 1) / 2  # Centre of the first sub-pixel of pixel 0.
+        inner = np.array([[1 / n, 0, first], [0, 1 / n, first], [0, 0, 1.0]])
+        return matrix @ inner, (n * shape[0], n * shape[1]), np.repeat(columns, n)
+
+    def _mean(self, values: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+        return values.reshape(shape[0], self._n, shape[1], self._n).mean(axis=(1, 3))
 
 
 class Carry(Protocol):

@@ -28,6 +28,6 @@ def test_import(benchmark):
     benchmark.pedantic(lambda: times.append(import_times()), rounds=5, warmup_rounds=1)
     ours, theirs = np.min(times, axis=0)
     benchmark.extra_info |= {"seconds": float(ours), "sunpy.map": float(theirs)}
-    print(f"\nimport sunalign: {ours:.3f} s beyond the {theirs:.3f} s of import sunpy.map")  # noqa: T201
+    print(f"\nimport sunalign: {ours:.3f} s beyond the {theirs:.3f} s of import sunpy.map")
     # ndcube, whose class gets a method, brings gwcs and astropy.modeling along; the rest has to be small beside sunpy.
     assert ours < 0.4 * theirs

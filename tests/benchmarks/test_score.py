@@ -121,5 +121,5 @@ def test_goal():
             call()
             spent.append(time.perf_counter() - begun)
     ours, theirs = (statistics.median(spent[5:]) for spent in times)
-    print(f"\none score at 512²: {1e3 * ours:.2f} ms, documented {1e3 * theirs:.2f} ms, ratio {ours / theirs:.3f}")  # noqa: T201
+    print(f"\none score at 512²: {1e3 * ours:.2f} ms, documented {1e3 * theirs:.2f} ms, ratio {ours / theirs:.3f}")
     assert ours < 0.3 * theirs

@@ -11,7 +11,6 @@ from sunalign.abc import Corrector
 from sunalign.correction import Correction
 from sunalign.correctors._wcs import check_tolerance
 from sunalign.exceptions import CorrectionError
-from sunalign.io import aligned_path, apply_to_file
 
 __all__ = ["FITSCorrector"]
 
@@ -54,11 +53,19 @@ class FITSCorrector(Corrector):
                 f"The 'fits' corrector takes the path of a FITS file; got {type(target).__name__}. "
                 f"A Map, (data, header) and (data, wcs) are for 'wcs', an NDCube for 'ndcube'."
             )
+        return self.write(target, correction)
+
+    def write(self, path: str | os.PathLike[str], correction: Correction, provenance: str | None = None) -> Path:
+        """Do as `apply` does, with further lines for HISTORY."""
+        # `sunalign.io` writes headers with what is in this package.
+        from sunalign.io import aligned_path, apply_to_file
+
         return apply_to_file(
-            target,
+            path,
             correction,
-            aligned_path(target) if self.output is None else self.output,
+            aligned_path(path) if self.output is None else self.output,
             overwrite=self.overwrite,
+            provenance=provenance,
             hdus=self.hdus,
             hdu=self.hdu,
             tolerance=self.tolerance,

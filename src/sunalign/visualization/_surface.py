@@ -147,7 +147,7 @@ def _enlarge(ax: Axes, centre: tuple[float, float], covariance: np.ndarray, reac
     (low_x, high_x), (low_y, high_y) = ax.get_xlim(), ax.get_ylim()
     left = centre[0] > (low_x + high_x) / 2
     low = centre[1] > (low_y + high_y) / 2
-    inset = ax.inset_axes((0.10 if left else 0.66, 0.10 if low else 0.66, 0.30, 0.30), gid="enlargement")
+    inset = ax.inset_axes((0.10 if left else 0.66, 0.10 if low else 0.61, 0.30, 0.30), gid="enlargement")
     _ellipses(inset, centre, covariance)
     inset.plot(*centre, "+", color="k", ms=8)
     inset.set_xlim(centre[0] - 1.25 * reach, centre[0] + 1.25 * reach)
