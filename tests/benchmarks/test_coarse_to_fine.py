@@ -113,6 +113,13 @@ def test_shift_of_a_large_image(benchmark, square):
     assert abs(result.correction.shift_y + 31 * 0.6 * u.arcsec) < 0.01 * u.arcsec
 
 
+def test_shift_of_a_large_image_in_memory(benchmark, square):
+    target, reference = square
+    benchmark.name = f"shift within 64 px, {target.data.shape[0]}², arrays in memory"
+    result = sunalign.align(target, reference, fit="shift", max_shift=64 * 0.6 * u.arcsec)
+    benchmark.pedantic(search, (CoarseToFine(), result.problem, result.space), rounds=5, warmup_rounds=1)
+
+
 MEMORY = """
 import resource, sys
 sys.path.insert(0, {folder!r})

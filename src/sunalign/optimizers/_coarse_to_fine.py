@@ -34,7 +34,7 @@ class CoarseToFine(Optimizer):
     coarse : `float`
         Size of the coarse pixels in pixels of the reference.
     n_peaks : `int`
-        How many peaks of the coarse surface are climbed.
+        How many peaks of the coarse surface are climbed where none of them stands out.
     n_scales, n_rotations : `int`
         Size of the grid of scales and rotations that is searched when the coarse peak is ambiguous.
     tolerance : `float`
@@ -81,12 +81,14 @@ class CoarseToFine(Optimizer):
         """Promising points: peaks of the surface at the start, and of a wider grid if those are ambiguous."""
         judge = coarse if coarse.has_shift_surface else coarse.with_metric(NCC())
         surface = judge.shift_surface(space.start)
-        peaks = self._points(judge, space, [(space.start, surface)])
-        if self._is_ambiguous(judge, surface) and any(not name.startswith("shift") for name in space.names):
+        surfaces = [(space.start, surface)]
+        if peak_significance(surface, judge.problem.n_valid) > _CLEAR:
+            return self._points(judge, space, surfaces)[:1]
+        if any(not name.startswith("shift") for name in space.names):
             log.debug("The coarse peak is ambiguous; searching a grid of scales and rotations.")
             grid = grid_of(space, self.n_scales, self.n_rotations)
-            peaks = self._points(judge, space, [(x, judge.shift_surface(x)) for x in grid])
-        return peaks
+            surfaces = [(x, judge.shift_surface(x)) for x in grid]
+        return self._points(judge, space, surfaces)
 
     def _points(
         self, judge: Objective, space: SearchSpace, surfaces: list[tuple[np.ndarray, SearchSurface]]
@@ -96,9 +98,6 @@ class CoarseToFine(Optimizer):
         ]
         found.sort(key=lambda item: -item[0])
         return [space.clip(x) for _, x in found[: self.n_peaks]]
-
-    def _is_ambiguous(self, judge: Objective, surface: SearchSurface) -> bool:
-        return peak_significance(surface, judge.problem.n_valid) < _CLEAR
 
     def _hill_climb(
         self, objective: Objective, space: SearchSpace, peaks: list[np.ndarray], rng: np.random.Generator
