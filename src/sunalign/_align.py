@@ -13,6 +13,7 @@ import astropy.units as u
 from sunpy import log
 
 from sunalign._contract import build_reference, check_powers, corrected, maximize
+from sunalign._height import at_best_height, height_bounds, split_height
 from sunalign._inputs import (
     as_references,
     checked_budget,
@@ -45,7 +46,7 @@ from sunalign.exceptions import (
 )
 from sunalign.images import Image, to_image
 from sunalign.intensity import IntensityScaling, make_scaling
-from sunalign.objective import Objective
+from sunalign.objective import Objective, SearchSpace
 from sunalign.problem import Problem
 from sunalign.quality import assess, covariance
 from sunalign.reference import Reference
@@ -94,14 +95,16 @@ def align(
         Image whose pointing is trusted, or several for a reference builder that takes several.
     fit : `str` or sequence of `str`
         Free parameters: ``"shift"``, ``"scale"``, ``"rotation"``, or one of ``shift_x``, ``shift_y``, ``scale_x``,
-        ``scale_y``. The others stay at their start.
+        ``scale_y``. The others stay at their start. ``"height"`` besides fits the height of the emission where two
+        observers are more than a degree apart; it is found in ``result.extra["height"]``, without an error.
     metric, optimizer, reference_builder, corrector : `str`, class or instance
         Plugins. By default the corrector goes with the target's type, and the reference builder is ``"image"`` for
         one reference and ``"synthetic-raster"`` for several.
     max_shift : `~astropy.units.Quantity`
         Largest shift, along each axis of the sky, from the start.
     bounds : mapping, optional
-        ``(lower, upper)`` by parameter name; by default 0.8 to 1.25 for scales and 5 degrees either way for rotation.
+        ``(lower, upper)`` by parameter name; by default 0.8 to 1.25 for scales, 5 degrees either way for rotation, and
+        0 to 50 Mm for the height.
     start : `~sunalign.Correction` or mapping, optional
         Where the search begins: what is known beforehand.
     pivot : `~astropy.units.Quantity`, shape (2,), optional
@@ -173,26 +176,42 @@ def align(
     plugins = make_plugins(choices, options)
 
     # The search.
+    fit, height_is_free = split_height(fit)
+    bounds, heights = height_bounds(bounds) if height_is_free else (bounds, None)
     names, centre = free_parameters(fit), pivot_pixel(image.grid, pivot)
     begin = start_values(start, pivot_sky(image.grid, centre))
     limits = limits_of(names, begin, max_shift, bounds)
     check_powers(plugins[Corrector], names, begin)
+    stretch = make_scaling(scaling or plugins[Metric].scaling)
+    scaled_target = _scaled_target(image, stretch)
 
     # The reference, as the target's pixels see it.
-    built = build_reference(plugins[ReferenceBuilder], references, image, reach(limits, begin, image.grid))
-    check_resolution(limits, {"target": min(image.grid.pixel_size), "reference": built.pixel_size})
-    stretch = make_scaling(scaling or plugins[Metric].scaling)
-    problem = Problem(
-        target=_scaled_target(image, stretch),
-        reference=_scaled_reference(built, image, stretch),
-        metric=plugins[Metric],
-        base=image.grid,
-        pivot=centre,
-        names=names,
-        fixed={name: value for name, value in begin.items() if name not in names},
-        min_overlap=min_overlap,
-    )
-    space = make_space(limits, begin, image.grid, built.pixel_size)
+    def forward_model(builder: ReferenceBuilder) -> tuple[Reference, Problem, SearchSpace]:
+        built = build_reference(builder, references, image, reach(limits, begin, image.grid))
+        check_resolution(limits, {"target": min(image.grid.pixel_size), "reference": built.pixel_size})
+        problem = Problem(
+            target=scaled_target,
+            reference=_scaled_reference(built, image, stretch),
+            metric=plugins[Metric],
+            base=image.grid,
+            pivot=centre,
+            names=names,
+            fixed={name: value for name, value in begin.items() if name not in names},
+            min_overlap=min_overlap,
+        )
+        return built, problem, make_space(limits, begin, image.grid, built.pixel_size)
+
+    extra: dict[str, Any] = {}
+    if heights is not None:
+
+        def best_score(builder: ReferenceBuilder) -> float:
+            _, problem, space = forward_model(builder)
+            return float(maximize(plugins[Optimizer], Objective(problem, space), space, rng).fun)
+
+        plugins[ReferenceBuilder], extra["height"] = at_best_height(
+            plugins[ReferenceBuilder], references, image, heights, best_score
+        )
+    built, problem, space = forward_model(plugins[ReferenceBuilder])
 
     # The climb.
     with (
@@ -226,13 +245,18 @@ def align(
         plugins={
             KINDS[kind][1]: {"name": name_of(plugin), "options": plugin.options()} for kind, plugin in plugins.items()
         },
-        assumptions={"scaling": str(stretch), "working grid": working_grid, **built.assumptions},
+        assumptions={
+            "scaling": str(stretch),
+            "working grid": working_grid,
+            **{f"fitted {name}": f"{value:.2f}" for name, value in extra.items()},
+            **built.assumptions,
+        },
         target=image,
         reference=built,
         surface=surface,
         problem=problem,
         space=space,
-        extra={key: value for key, value in found.items() if key not in ("x", "fun", "success", "message", "nit")},
+        extra=extra | {k: v for k, v in found.items() if k not in ("x", "fun", "success", "message", "nit")},
     )
     result = replace(result, aligned=corrected(plugins[Corrector], target, given, result))
     _voice(result, doubts, on_doubt)

@@ -109,7 +109,7 @@ class Objective:
 
     Attributes
     ----------
-    problem : `Problem`
+    problem : `~sunalign.problem.Problem`
     space : `SearchSpace`
     nfev : `int`
         Number of images compared so far, at any resolution.
@@ -274,11 +274,17 @@ class Objective:
         return moved
 
     def at_level(self, level: float) -> Objective:
-        """Return the same objective at another resolution (see `Problem.at_level`), sharing the budget."""
+        """Return the same objective at another resolution, sharing the budget.
+
+        See `sunalign.problem.Problem.at_level`.
+        """
         return self._sharing(self.problem.at_level(level))
 
     def at_finest_level(self) -> Objective:
-        """Return the objective at the finest resolution worth climbing (see `Problem.at_finest_level`)."""
+        """Return the objective at the finest resolution worth climbing.
+
+        See `sunalign.problem.Problem.at_finest_level`.
+        """
         return self._sharing(self.problem.at_finest_level())
 
     def with_metric(self, metric: Metric) -> Objective:

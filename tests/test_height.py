@@ -1,0 +1,61 @@
+"""Height as a free parameter."""
+
+import pytest
+
+import astropy.units as u
+
+import sunalign
+from sunalign import simulate
+from sunalign.exceptions import AlignmentError, SunalignUserWarning
+
+START = "2024-10-17T00:00:00"
+META = {"rsun_ref": 6.957e8}  # As headers have it, whatever the emission's height.
+
+
+@pytest.fixture(scope="module")
+def sides():
+    """Two views, 20 degrees apart, of a Sun that shines 20 Mm above the photosphere."""
+    sun = simulate.Scene(seed=2, resolution=0.15 * u.deg, rsun=(695.7 + 20) * u.Mm)
+    here, there = (simulate.observer(1 * u.AU, lon * u.deg, time=START) for lon in (0, 20))
+    target = simulate.imager(
+        sun, observer=here, shape=(120, 260), center=(150 * u.arcsec, 0 * u.arcsec), scale=4 * u.arcsec, meta=META
+    )
+    reference = simulate.imager(
+        sun, observer=there, shape=(250, 460), center=(0 * u.arcsec, 0 * u.arcsec), scale=4 * u.arcsec, meta=META
+    )
+    return target, reference
+
+
+def test_the_height_is_found(sides):
+    with pytest.warns(SunalignUserWarning, match="parallax"):
+        result = sunalign.align(*sides, fit=("shift", "height"))
+    assert result.extra["height"].to_value(u.Mm) == pytest.approx(20, abs=2)
+    assert abs(result.correction.shift_x) < 1 * u.arcsec
+    assert result.free == ("shift_x", "shift_y")
+    assert result.plugins["reference builder"]["options"]["height"] == result.extra["height"]
+    assert "Mm" in result.assumptions["fitted height"]
+
+
+def test_its_bounds_are_kept(sides):
+    with pytest.warns(SunalignUserWarning, match="parallax"):
+        result = sunalign.align(
+            *sides, fit=("shift", "height"), bounds={"height": (0 * u.Mm, 8 * u.Mm)}, on_doubt="ignore"
+        )
+    assert 7 < result.extra["height"].to_value(u.Mm) <= 8
+
+
+def test_bounds_without_the_height_are_refused(sides):
+    with pytest.raises(AlignmentError, match="'height', which is not free"):
+        sunalign.align(*sides, fit="shift", bounds={"height": (0 * u.Mm, 8 * u.Mm)})
+
+
+def test_one_side_tells_no_height(sides):
+    target, _ = sides
+    with pytest.raises(AlignmentError, match="at least 1 deg is needed"):
+        sunalign.align(target, target, fit=("shift", "height"))
+
+
+@pytest.mark.parametrize("bounds", [(0, 8), (8 * u.Mm, 2 * u.Mm), 5 * u.Mm, (1 * u.s, 2 * u.s)])
+def test_bad_bounds_are_refused(sides, bounds):
+    with pytest.raises(AlignmentError, match="bounds of height"):
+        sunalign.align(*sides, fit=("shift", "height"), bounds={"height": bounds})
