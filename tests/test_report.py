@@ -81,7 +81,7 @@ def test_json_beside_it(page, result):
 @pytest.fixture
 def no_figures(monkeypatch):
     """For what has nothing to do with the figures, which take seconds."""
-    monkeypatch.setattr("sunalign.report._figures", lambda result: [])
+    monkeypatch.setattr("sunalign.report._figures", lambda *_: [])
 
 
 @pytest.mark.usefixtures("no_figures")

@@ -22,9 +22,9 @@ from sunalign._inputs import (
     make_rng,
     prepare,
     prepared_references,
-    reporter,
 )
 from sunalign._options import make_plugins
+from sunalign._progress import reporter
 from sunalign._search_space import (
     check_resolution,
     free_parameters,
@@ -206,7 +206,9 @@ def align(
 
         def best_score(builder: ReferenceBuilder) -> float:
             _, problem, space = forward_model(builder)
-            return float(maximize(plugins[Optimizer], Objective(problem, space), space, rng).fun)
+            with reporter(progress) as report:
+                objective = Objective(problem, space, progress=report)
+                return float(maximize(plugins[Optimizer], objective, space, rng).fun)
 
         plugins[ReferenceBuilder], extra["height"] = at_best_height(
             plugins[ReferenceBuilder], references, image, heights, best_score

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
 from numbers import Integral, Real
 from typing import Any
 
@@ -23,7 +22,6 @@ __all__ = [
     "make_rng",
     "prepare",
     "prepared_references",
-    "reporter",
 ]
 
 Limits = tuple[float | None, float | None]
@@ -139,30 +137,3 @@ def make_rng(rng: np.random.Generator | int | None) -> np.random.Generator:
         return np.random.default_rng(rng)
     except (TypeError, ValueError):
         raise TypeError(f"'rng' is a numpy.random.Generator, a seed of 0 or more, or None; got {rng!r}.") from None
-
-
-@contextmanager
-def reporter(progress: bool | Callable[..., Any] | None) -> Iterator[Callable[[int, float], None] | None]:
-    """Show evaluations on a bar made by tqdm, or by a callable like it; nothing for `None` or False."""
-    if not progress:
-        yield None
-        return
-    if progress is True:
-        from tqdm.auto import tqdm as make_bar
-    elif callable(progress):
-        make_bar = progress
-    else:
-        raise TypeError(f"'progress' is True, False or a callable such as tqdm.tqdm; got {progress!r}.")
-    bar = make_bar(desc="sunalign", unit=" images")
-    shown = 0
-
-    def show(spent: int, best: float) -> None:
-        nonlocal shown
-        bar.update(spent - shown)
-        bar.set_postfix(score=f"{best:.4f}", refresh=False)
-        shown = spent
-
-    try:
-        yield show
-    finally:
-        bar.close()

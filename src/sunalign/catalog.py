@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
@@ -21,6 +21,7 @@ from astropy.utils.exceptions import AstropyWarning
 
 from sunpy.time import parse_time
 
+from sunalign._progress import tracked
 from sunalign.exceptions import AlignmentError, CoverageError
 from sunalign.images import to_image
 from sunalign.motion import spacecraft
@@ -65,6 +66,7 @@ def find_images(
     *,
     detector: str | None = None,
     max_gap: u.Quantity | None = None,
+    progress: bool | Callable[..., Any] | None = None,
 ) -> list[Path]:
     """Find the images that cover a span of time.
 
@@ -80,6 +82,9 @@ def find_images(
     max_gap : `~astropy.units.Quantity`, optional
         Longest time without an image; by default two and a half times the usual interval between the images found, at
         least 15 minutes and at most two hours.
+
+    progress : `bool` or callable, optional
+        True for a bar on the terminal, or something like `tqdm.tqdm`.
 
     Returns
     -------
@@ -104,7 +109,7 @@ def find_images(
         raise AlignmentError(f"'start' {begin.isot} is after 'end' {finish.isot}; swap them.")
     if max_gap is not None and (not isinstance(max_gap, u.Quantity) or not max_gap.unit.is_equivalent(u.s)):
         raise TypeError(f"'max_gap' is a duration such as 20 * u.min; got {max_gap!r}.")
-    listed = _listing(root)
+    listed = _listing(root, progress)
     entries = _latest([entry for entry in listed if detector is None or _plain(detector) in _plain(entry.detector)])
     if not entries:
         known = sorted({entry.detector for entry in listed})
@@ -164,8 +169,9 @@ def _latest(entries: list[_Entry]) -> list[_Entry]:
     return sorted(found.values(), key=lambda entry: (float(entry.date.utc.mjd), entry.path.name))
 
 
-def _listing(root: Path) -> list[_Entry]:
-    entries = (_entry(str(path), size, changed) for path, size, changed in _files(root))
+def _listing(root: Path, progress: bool | Callable[..., Any] | None) -> list[_Entry]:
+    files = tracked(_files(root), progress, "headers")
+    entries = (_entry(str(path), size, changed) for path, size, changed in files)
     return [entry for entry in entries if entry is not None]
 
 

@@ -9,7 +9,7 @@ import io
 import os
 import platform
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import fields
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -19,6 +19,7 @@ import numpy as np
 
 import astropy.units as u
 
+from sunalign._progress import tracked
 from sunalign.correction import PARAMETERS, UNITS, with_error
 from sunalign.quality import LIMITS, Quality
 
@@ -54,7 +55,13 @@ def json_path(path: str | os.PathLike[str]) -> Path:
     return Path(path).with_suffix(".json")
 
 
-def write_report(result: AlignmentResult, path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
+def write_report(
+    result: AlignmentResult,
+    path: str | os.PathLike[str],
+    *,
+    overwrite: bool = False,
+    progress: bool | Callable[..., Any] | None = None,
+) -> Path:
     """Write a page with the summary, the figures, the parameters, the quality and the provenance.
 
     The page holds its images and loads nothing. The JSON beside it can be read by
@@ -67,6 +74,8 @@ def write_report(result: AlignmentResult, path: str | os.PathLike[str], *, overw
         A name such as ``report.html``.
     overwrite : `bool`
         Whether existing files may be replaced.
+    progress : `bool` or callable, optional
+        True for a bar on the terminal, or something like `tqdm.tqdm`.
 
     Returns
     -------
@@ -79,14 +88,14 @@ def write_report(result: AlignmentResult, path: str | os.PathLike[str], *, overw
     if path.suffix.lower() not in (".html", ".htm"):
         raise ValueError(f"A report is a page such as report.html; got {os.fspath(path)!r}.")
     with atomic_write(path, overwrite) as temporary:
-        temporary.write_text(page(result), encoding="utf-8")
+        temporary.write_text(page(result, progress), encoding="utf-8")
         # Inside, so that there is either both or none.
         save_correction(json_path(path), result.correction, result.to_dict(), overwrite=overwrite)
     return path
 
 
-def page(result: AlignmentResult) -> str:
-    """Return the report as HTML."""
+def page(result: AlignmentResult, progress: bool | Callable[..., Any] | None = None) -> str:
+    """Return the report as HTML; ``progress`` as in `write_report`."""
     name, verdict = html.escape(result.target.name), "good" if result.success else "doubtful"
     body = "\n".join(
         [
@@ -96,7 +105,7 @@ def page(result: AlignmentResult) -> str:
             "<h2>Parameters</h2>",
             _parameters(result),
             "<h2>Figures</h2>",
-            *_figures(result),
+            *_figures(result, progress),
             "<h2>Quality</h2>",
             _quality(result.quality),
             "<h2>Provenance</h2>",
@@ -179,21 +188,26 @@ def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
     return f"<table>{row('th', head)}{''.join(row('td', cells) for cells in rows)}</table>"
 
 
-def _figures(result: AlignmentResult) -> list[str]:
+def _figures(result: AlignmentResult, progress: bool | Callable[..., Any] | None) -> list[str]:
     from sunalign.visualization._axes import off_screen
 
+    figures: list[tuple[Callable[[], bytes], str, str]] = [
+        (lambda: _png(result.plot()), "Reference with contours of the target, before and after", "png"),
+        (lambda: _gif(result), "Corrected target and reference in turn, on the target's pixels", "gif"),
+        (
+            lambda: _png(result.plot_residual()),
+            "Reference at the target's pixels, target, and what is left of it",
+            "png",
+        ),
+        (lambda: _png(result.plot_surface()), "Correlation over the shifts, with the error of the answer", "png"),
+        (lambda: _png(result.plot_history()), "Trials at full resolution", "png"),
+        (lambda: _png(result.plot_convergence()), "Score of the trials and the best so far", "png"),
+    ]
     with off_screen():
-        return [
-            _image(_png(result.plot()), "Reference with contours of the target, as its header has it and as corrected"),
-            _image(_gif(result), "Corrected target and reference in turn, on the target's pixels", "gif"),
-            _image(_png(result.plot_residual()), "Reference at the target's pixels, target, and what is left of it"),
-            _image(_png(result.plot_surface()), "Correlation over the shifts, with the error of the answer"),
-            _image(_png(result.plot_history()), "Trials at full resolution"),
-            _image(_png(result.plot_convergence()), "Score of the trials and the best so far"),
-        ]
+        return [_image(draw(), caption, kind) for draw, caption, kind in tracked(figures, progress, "figures")]
 
 
-def _image(data: bytes, caption: str, kind: str = "png") -> str:
+def _image(data: bytes, caption: str, kind: str) -> str:
     text = base64.b64encode(data).decode("ascii")
     return (
         f'<figure><img src="data:image/{kind};base64,{text}" alt="{html.escape(caption)}">'

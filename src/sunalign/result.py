@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -207,11 +207,17 @@ class AlignmentResult:
 
         return blink(self, path, interval=interval, dpi=dpi, fig=fig, annotate=annotate, overwrite=overwrite)
 
-    def report(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
+    def report(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        overwrite: bool = False,
+        progress: bool | Callable[..., Any] | None = None,
+    ) -> Path:
         """Write all of it as one HTML page, and as JSON beside it; see `sunalign.report.write_report`."""
         from sunalign.report import write_report
 
-        return write_report(self, path, overwrite=overwrite)
+        return write_report(self, path, overwrite=overwrite, progress=progress)
 
     def provenance(self) -> str:
         """Lines for HISTORY, after those of the correction itself: plugins, score and assumptions."""
