@@ -42,7 +42,7 @@ def normalised_errors(n, **options):
     ids=["white noise, S/N 8", "white noise, S/N 3", "another relation", "structured mismatch"],
 )
 def test_errors_are_as_large_as_they_claim(options):
-    spread = normalised_errors(108, **options).std(axis=0)
+    spread = normalised_errors(216, **options).std(axis=0)
     assert np.all((spread > 0.8) & (spread < 1.3)), spread
 
 
