@@ -30,7 +30,7 @@ def reproject_to_reference(target: Any, reference: Any) -> Any:
     Returns
     -------
     `~sunpy.map.GenericMap`
-        NaN where the target has no pixel. Metadata of the target, coordinates of the reference.
+        Cropped to the target, NaN where the target has no pixel. Metadata, like the coordinates, of the reference.
     """
     return on_working_grid("reference", to_image(target), [reference]).to_map()
 

@@ -107,7 +107,7 @@ class Problem:
     def in_base(self, grid: PixelGrid) -> np.ndarray:
         """Affine map, 3x3: a pixel of a grid that was cropped or binned to the pixel of ``base``."""
         # Both are relative to the same WCS, and base may be a crop itself: the overlap of a working grid.
-        return np.linalg.inv(self.base._base_affine) @ grid._base_affine
+        return grid.affine_to(self.base)
 
     def _moved(self, values: Mapping[str, float]) -> np.ndarray:
         # As `moved_pixels(self.base, self.correction(x))`, without the Quantities.
@@ -238,8 +238,8 @@ class Problem:
     def at_finest_level(self) -> Problem:
         """Return level 1, or level 2 for an image of more than half a million pixels.
 
-        So many pixels fix the parameters to a thousandth of one at either resolution; level 4 would already show the
-        bias of interpolating between large pixels.
+        So many pixels fix the parameters at either resolution, and half of it is not yet so coarse that interpolating
+        between large pixels would bias them.
         """
         finest = self.at_level(1.0)
         return finest if finest.target.data.size <= MANY else self.at_level(2.0)

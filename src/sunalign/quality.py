@@ -113,8 +113,8 @@ def assess(problem: Problem, space: SearchSpace, x: np.ndarray) -> tuple[Quality
 
 def _levels(problem: Problem) -> tuple[float, float]:
     """Resolutions at which to judge: coarse enough that a surface takes a hundredth of a second."""
-    finest = 2.0
-    while problem.at_level(1.0).target.data.size / finest**2 > _LARGEST:
+    finest, size = 2.0, problem.at_level(1.0).target.data.size
+    while size / finest**2 > _LARGEST:
         finest *= 2
     return finest, 2 * finest
 

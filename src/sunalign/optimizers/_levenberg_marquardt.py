@@ -31,7 +31,8 @@ class Climb(NamedTuple):
 class LevenbergMarquardt(Optimizer):
     """Damped Gauss-Newton with the analytic Jacobian of the spline (Levenberg-Marquardt).
 
-    Converges in 3 to 12 evaluations from within about 8 reference pixels. Needs a metric with normal equations
+    Converges in ten to twenty evaluations from nearby, as ``tests/benchmarks/accuracy_table.py`` measures; a start some
+    ten reference pixels away may lead to a side peak. Needs a metric with normal equations
     (`~sunalign.abc.SupportsGaussNewton`), such as ``ncc``.
 
     Parameters
