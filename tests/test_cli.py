@@ -21,7 +21,7 @@ import sunpy.map
 import sunalign
 from sunalign import simulate
 from sunalign.cli import main
-from sunalign.io import load_correction
+from sunalign.files.io import load_correction
 
 
 @pytest.fixture(scope="module")
@@ -324,9 +324,9 @@ def _catalog(monkeypatch, found):
         asked.update(directory=directory, start=start, end=end, detector=detector, max_gap=max_gap)
         return found
 
-    module = types.ModuleType("sunalign.catalog")
+    module = types.ModuleType("sunalign.files.catalog")
     module.find_images = find_images
-    monkeypatch.setitem(sys.modules, "sunalign.catalog", module)
+    monkeypatch.setitem(sys.modules, "sunalign.files.catalog", module)
     monkeypatch.setattr(sunalign, "catalog", module, raising=False)
     return asked
 

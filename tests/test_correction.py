@@ -13,10 +13,10 @@ from astropy.coordinates import SkyCoord
 
 import sunpy.map
 
-from sunalign.coordinates import ARCSEC, PixelGrid, angles, direction
 from sunalign.correction import PARAMETERS, Correction, moved_pixels
 from sunalign.correctors import correct
 from sunalign.exceptions import CorrectionError
+from sunalign.geometry.coordinates import ARCSEC, PixelGrid, angles, direction
 
 SHAPE = (40, 60)
 

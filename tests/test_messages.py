@@ -8,16 +8,16 @@ from pathlib import Path
 import pytest
 
 
-def load(name):
+def load(room, name):
     # Tests cannot import each other by name.
-    spec = importlib.util.spec_from_file_location(f"_{name}", Path(__file__).with_name(f"{name}.py"))
+    spec = importlib.util.spec_from_file_location(f"_{name}", Path(__file__).parent / room / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
     spec.loader.exec_module(module)
     return module
 
 
-CASES = load("test_inputs").CASES
+CASES = load("alignment", "test_inputs").CASES
 
 # A period that ends a sentence, not one inside a number, a name or a call.
 SENTENCE = re.compile(r"[.?!](?=\s+[A-Z\"'(]|$)")

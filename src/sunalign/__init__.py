@@ -9,15 +9,15 @@ from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
-from sunalign._attach import attach, detach
+from sunalign.alignment.attach import attach, detach
 
 if TYPE_CHECKING:
-    from sunalign._align import align
-    from sunalign._working_grid import reproject_to_reference
-    from sunalign.catalog import fido_query, find_images
+    from sunalign.alignment.align import align
+    from sunalign.alignment.working_grid import reproject_to_reference
     from sunalign.correction import Correction
     from sunalign.correctors import correct
-    from sunalign.intensity import IntensityScaling
+    from sunalign.files.catalog import fido_query, find_images
+    from sunalign.model.intensity import IntensityScaling
     from sunalign.result import AlignmentResult
 
 try:
@@ -42,14 +42,14 @@ __all__ = [
 _HOMES = {
     "AlignmentResult": "result",
     "Correction": "correction",
-    "IntensityScaling": "intensity",
-    "align": "_align",
+    "IntensityScaling": "model.intensity",
+    "align": "alignment.align",
     "correct": "correctors",
-    "fido_query": "catalog",
-    "find_images": "catalog",
-    "reproject_to_reference": "_working_grid",
+    "fido_query": "files.catalog",
+    "find_images": "files.catalog",
+    "reproject_to_reference": "alignment.working_grid",
 }
-_MODULES = ("abc", "cubes", "io", "neighbours", "registry", "simulate", "testing")
+_MODULES = ("abc", "correctors", "files", "images", "registry", "simulate", "sunkit_image", "testing", "visualization")
 
 
 def __getattr__(name: str) -> Any:

@@ -2,7 +2,7 @@
 
 A plugin is a frozen, keyword-only dataclass: its constructor's keywords are its options. It implements one
 abstract method. NaN, masks, frozen parameters, caching, history, budget, workers and progress are the
-framework's work (`sunalign.objective.Objective`), so that no plugin has to care.
+framework's work (`sunalign.model.objective.Objective`), so that no plugin has to care.
 
 Masks are True where a pixel is to be ignored. Arrays are ``(ny, nx)``. Pixel coordinates are 0-based, ``x`` first.
 """
@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 
     from sunalign.correction import Correction
     from sunalign.images import Image
-    from sunalign.objective import Objective, SearchSpace
-    from sunalign.reference import Reference
+    from sunalign.model.objective import Objective
+    from sunalign.model.reference import Reference
+    from sunalign.model.search_space import SearchSpace
 
 __all__ = [
     "Corrector",
@@ -56,7 +57,7 @@ class Plugin(ABC):
 class Metric(Plugin):
     """How alike two images on one pixel grid are. Larger is better."""
 
-    #: Intensity scaling the metric likes when the caller does not ask for one; see `sunalign.intensity`.
+    #: Intensity scaling the metric likes when the caller does not ask for one; see `sunalign.model.intensity`.
     scaling: ClassVar[str] = "sqrt"
 
     @abstractmethod

@@ -271,7 +271,7 @@ def _align(options: argparse.Namespace) -> int:
 
 
 def _raster(options: argparse.Namespace) -> int:
-    from sunalign.catalog import find_images
+    from sunalign.files.catalog import find_images
     from sunalign.images import to_image
 
     _check_outputs(options)
@@ -328,7 +328,7 @@ def _check_outputs(options: argparse.Namespace) -> None:
     """Refuse before an hour of computation what would be refused after it."""
     from matplotlib.backend_bases import FigureCanvasBase
 
-    from sunalign.report import json_path
+    from sunalign.visualization.report import json_path
 
     paths = {"-o": options.output, "--plot": options.plot, "--json": options.json, "--report": options.report}
     given = {option: path for option, path in paths.items() if path is not None}
@@ -349,13 +349,13 @@ def _check_outputs(options: argparse.Namespace) -> None:
 
 
 def _check_output(path: Path, overwrite: bool) -> None:
-    from sunalign.io import _check_output as check
+    from sunalign.files.io import _check_output as check
 
     check(Path(os.path.realpath(path)), overwrite)
 
 
 def _write(options: argparse.Namespace, result: AlignmentResult) -> None:
-    from sunalign.io import apply_to_file, atomic_write, save_correction
+    from sunalign.files.io import apply_to_file, atomic_write, save_correction
     from sunalign.visualization._axes import off_screen
 
     overwrite: bool = options.overwrite
@@ -377,7 +377,7 @@ def _write(options: argparse.Namespace, result: AlignmentResult) -> None:
 
 
 def _apply(options: argparse.Namespace) -> int:
-    from sunalign.io import apply_to_file, load_correction
+    from sunalign.files.io import apply_to_file, load_correction
 
     correction = load_correction(options.correction)
     source = f"sunalign correction from {options.correction.name}"
@@ -389,7 +389,7 @@ def _apply(options: argparse.Namespace) -> int:
 
 
 def _undo(options: argparse.Namespace) -> int:
-    from sunalign.io import undo_file
+    from sunalign.files.io import undo_file
 
     def write(path: Path, output: Path, overwrite: bool) -> None:
         undo_file(path, output, overwrite=overwrite)

@@ -10,8 +10,8 @@ import numpy as np
 
 import astropy.units as u
 
-from sunalign.coordinates import ARCSEC, PixelGrid, angles, tangent_basis
 from sunalign.exceptions import CorrectionError
+from sunalign.geometry.coordinates import ARCSEC, PixelGrid, angles, tangent_basis
 
 __all__ = ["PARAMETERS", "UNITS", "Correction", "moved_pixels", "with_error"]
 

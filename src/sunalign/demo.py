@@ -49,7 +49,7 @@ def run_demo(
     """
     import sunalign
     from sunalign import simulate
-    from sunalign.io import apply_to_file, atomic_write
+    from sunalign.files.io import apply_to_file, atomic_write
     from sunalign.visualization._axes import off_screen
 
     imager, raster, aligned, figure = (Path(directory) / name for name in _FILES)

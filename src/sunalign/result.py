@@ -14,11 +14,11 @@ from astropy.table import QTable
 
 from sunalign.correction import PARAMETERS, UNITS, Correction, with_error
 from sunalign.images import Image
-from sunalign.objective import SearchSpace
-from sunalign.problem import Problem
-from sunalign.quality import Quality
-from sunalign.reference import Reference
-from sunalign.surface import SearchSurface
+from sunalign.model.problem import Problem
+from sunalign.model.quality import Quality
+from sunalign.model.reference import Reference
+from sunalign.model.search_space import SearchSpace
+from sunalign.model.surface import SearchSurface
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -45,7 +45,7 @@ class AlignmentResult:
     success : `bool`
         Whether the answer can be trusted; ``message`` says why not.
     message : `str`
-    quality : `~sunalign.quality.Quality`
+    quality : `~sunalign.model.quality.Quality`
     history : `~astropy.table.QTable`
         Every evaluation at full resolution.
     nfev, nit : `int`
@@ -56,13 +56,13 @@ class AlignmentResult:
         What was taken for granted: intensity scaling, limits, how time was read, where the observer's motion is from.
     target : `~sunalign.images.Image`
         As it was compared, masked but not scaled.
-    reference : `~sunalign.reference.Reference`
+    reference : `~sunalign.model.reference.Reference`
         As it was built, not scaled.
-    surface : `~sunalign.surface.SearchSurface` or `None`
+    surface : `~sunalign.model.surface.SearchSurface` or `None`
         Coarse correlation over the shifts, from which the quality was read.
-    problem : `~sunalign.problem.Problem`
+    problem : `~sunalign.model.problem.Problem`
         The forward model, for further questions.
-    space : `~sunalign.objective.SearchSpace`
+    space : `~sunalign.model.search_space.SearchSpace`
         The free parameters and the bounds within which they were sought.
     extra : mapping
         What the optimizer has to say besides, such as the correlation cube of ``grid-search``.
@@ -214,8 +214,8 @@ class AlignmentResult:
         overwrite: bool = False,
         progress: bool | Callable[..., Any] | None = None,
     ) -> Path:
-        """Write all of it as one HTML page, and as JSON beside it; see `sunalign.report.write_report`."""
-        from sunalign.report import write_report
+        """Write all of it as one HTML page, and as JSON beside it; see `sunalign.visualization.report.write_report`."""
+        from sunalign.visualization.report import write_report
 
         return write_report(self, path, overwrite=overwrite, progress=progress)
 

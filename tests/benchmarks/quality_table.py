@@ -1,4 +1,4 @@
-"""Which signs tell a wrong answer from a right one: the table behind `sunalign.quality.LIMITS`.
+"""Which signs tell a wrong answer from a right one: the table behind `sunalign.model.quality.LIMITS`.
 
 Run ``python tests/benchmarks/quality_table.py`` to remake it (about ten minutes; ``--cases 120`` for a look). Cases are
 simulated rasters: solvable ones over a range of noise, mismatch, masks, sizes and pointing errors (up to 40 reference

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sunalign.objective import BudgetSpent, SearchSpace
+from sunalign.model.objective import BudgetSpent
+from sunalign.model.search_space import SearchSpace
 from sunalign.optimizers import GridSearch
 from sunalign.testing.helpers import run, small_problem
 

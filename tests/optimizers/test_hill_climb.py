@@ -11,7 +11,8 @@ import astropy.units as u
 
 import sunalign
 from sunalign import simulate
-from sunalign.objective import Objective, Parameter, SearchSpace
+from sunalign.model.objective import Objective
+from sunalign.model.search_space import Parameter, SearchSpace
 from sunalign.optimizers import HillClimb
 from sunalign.optimizers._hill_climb import lattice
 from sunalign.testing.helpers import run, small_problem

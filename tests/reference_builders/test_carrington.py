@@ -16,8 +16,8 @@ from sunpy.coordinates import HeliographicCarrington, HeliographicStonyhurst, pr
 
 import sunalign
 from sunalign import simulate
-from sunalign.coordinates import ARCSEC
 from sunalign.exceptions import AlignmentError, CoverageError, SunalignUserWarning
+from sunalign.geometry.coordinates import ARCSEC
 from sunalign.images import to_image
 from sunalign.reference_builders import Carrington, ImageBuilder
 

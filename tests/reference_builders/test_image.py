@@ -17,9 +17,9 @@ from sunpy.coordinates import (
 import sunalign
 from sunalign import simulate
 from sunalign.exceptions import AlignmentError, SunalignUserWarning
+from sunalign.geometry.rotation import LinearCarry, SphereCarry
 from sunalign.images import to_image
 from sunalign.reference_builders import ImageBuilder
-from sunalign.rotation import LinearCarry, SphereCarry
 
 START = "2024-10-17T00:00:00"
 ORBIT = simulate.Orbit(

@@ -21,8 +21,8 @@ from sunpy.coordinates import Helioprojective, propagate_with_solar_surface
 
 import sunalign
 from sunalign import simulate
-from sunalign.coordinates import ARCSEC
 from sunalign.exceptions import AlignmentError, CoverageError, SunalignUserWarning
+from sunalign.geometry.coordinates import ARCSEC
 from sunalign.images import to_image
 from sunalign.reference_builders import ImageBuilder, SyntheticRaster
 from sunalign.reference_builders._slabs import Blur, Schedule

@@ -17,10 +17,10 @@ __all__ = ["FITSCorrector"]
 
 @dataclass(frozen=True, kw_only=True)
 class FITSCorrector(Corrector):
-    """Write a corrected copy of a FITS file; see `sunalign.io.apply_to_file`.
+    """Write a corrected copy of a FITS file; see `sunalign.files.io.apply_to_file`.
 
     Every HDU is copied byte by byte; only the WCS keywords of the images that share the pointing change. The file can
-    be restored by `sunalign.io.undo_file`.
+    be restored by `sunalign.files.io.undo_file`.
 
     Parameters
     ----------
@@ -57,8 +57,8 @@ class FITSCorrector(Corrector):
 
     def write(self, path: str | os.PathLike[str], correction: Correction, provenance: str | None = None) -> Path:
         """Do as `apply` does, with further lines for HISTORY."""
-        # `sunalign.io` writes headers with what is in this package.
-        from sunalign.io import aligned_path, apply_to_file
+        # `sunalign.files.io` writes headers with what is in this package.
+        from sunalign.files.io import aligned_path, apply_to_file
 
         return apply_to_file(
             path,

@@ -18,14 +18,14 @@ from ndcube.ndcube import NDCubeBase
 from ndcube.wcs.wrappers import CompoundLowLevelWCS, ReorderedLowLevelWCS, ResampledLowLevelWCS
 
 from sunalign.abc import Corrector
-from sunalign.coordinates import angles, direction
 from sunalign.correction import Correction
-from sunalign.correctors._meta import add_history, copied, history_entry, update_cards
-from sunalign.correctors._refit import refit
-from sunalign.correctors._sky_part import SkyPart
-from sunalign.correctors._solve import check_residual, is_nothing
 from sunalign.correctors._wcs import check_tolerance, corrected_wcs, own_uncertainty
 from sunalign.exceptions import CorrectionError
+from sunalign.geometry.coordinates import angles, direction
+from sunalign.wcs.metadata import add_history, copied, history_entry, update_cards
+from sunalign.wcs.refit import refit
+from sunalign.wcs.sky_part import SkyPart
+from sunalign.wcs.solve import check_residual, is_nothing
 
 __all__ = ["NDCubeCorrector"]
 

@@ -18,13 +18,13 @@ from sunpy.util.exceptions import SunpyMetadataWarning
 
 from sunalign.abc import Corrector
 from sunalign.correction import Correction
-from sunalign.correctors._header import plain_values
-from sunalign.correctors._keywords import keywords
-from sunalign.correctors._meta import add_history, copied, history_entry, update_cards
-from sunalign.correctors._refit import refit
-from sunalign.correctors._sky_part import SkyPart
-from sunalign.correctors._solve import Solution, check_residual, is_nothing, sample_pixels, solve
 from sunalign.exceptions import CorrectionError
+from sunalign.wcs.header import plain_values
+from sunalign.wcs.keywords import keywords
+from sunalign.wcs.metadata import add_history, copied, history_entry, update_cards
+from sunalign.wcs.refit import refit
+from sunalign.wcs.sky_part import SkyPart
+from sunalign.wcs.solve import Solution, check_residual, is_nothing, sample_pixels, solve
 
 __all__ = ["WCSCorrector", "check_tolerance", "corrected_header", "corrected_wcs", "own_uncertainty"]
 

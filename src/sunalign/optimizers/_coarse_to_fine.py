@@ -11,11 +11,12 @@ from sunpy import log
 
 from sunalign.abc import Optimizer
 from sunalign.metrics import NCC
-from sunalign.objective import Objective, SearchSpace
+from sunalign.model.objective import Objective
+from sunalign.model.search_space import SearchSpace
+from sunalign.model.surface import SearchSurface, peak_significance, peaks_of
 from sunalign.optimizers._fft_search import grid_of
 from sunalign.optimizers._hill_climb import HillClimb
 from sunalign.optimizers._levenberg_marquardt import best_of, climb
-from sunalign.surface import SearchSurface, peak_significance, peaks_of
 
 __all__ = ["CoarseToFine"]
 

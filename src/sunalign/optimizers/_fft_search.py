@@ -10,9 +10,10 @@ from scipy.optimize import OptimizeResult
 
 from sunalign.abc import Optimizer
 from sunalign.exceptions import AlignmentError
-from sunalign.objective import Objective, SearchSpace
+from sunalign.model.objective import Objective
+from sunalign.model.search_space import SearchSpace
+from sunalign.model.surface import peaks_of
 from sunalign.optimizers._levenberg_marquardt import best_of
-from sunalign.surface import peaks_of
 
 __all__ = ["FFTSearch", "grid_of"]
 

@@ -11,7 +11,8 @@ from scipy.optimize import OptimizeResult
 
 from sunalign.abc import Optimizer
 from sunalign.correction import PARAMETERS
-from sunalign.objective import Objective, Parameter, SearchSpace
+from sunalign.model.objective import Objective
+from sunalign.model.search_space import Parameter, SearchSpace
 
 __all__ = ["GridSearch"]
 

@@ -17,13 +17,14 @@ from astropy.wcs import WCS
 from sunpy.map import GenericMap
 
 from sunalign.abc import ReferenceBuilder
-from sunalign.coordinates import ARCSEC, PixelGrid
 from sunalign.exceptions import AlignmentError, CoverageError
+from sunalign.geometry.coordinates import ARCSEC, PixelGrid
+from sunalign.geometry.mapping import PixelMapping
+from sunalign.geometry.observation import View, check_modelling, said_of_rotation, views_of
+from sunalign.geometry.rotation import ROTATION, SurfaceCarry, stonyhurst_zero
 from sunalign.images import Image, to_image
-from sunalign.interpolation import SplineImage
-from sunalign.reference import PixelMapping, Reference, Transform
-from sunalign.reference_builders._geometry import View, check_modelling, said_of_rotation, views_of
-from sunalign.rotation import ROTATION, SurfaceCarry, stonyhurst_zero
+from sunalign.model.interpolation import SplineImage
+from sunalign.model.reference import Reference, Transform
 
 __all__ = ["Carrington"]
 

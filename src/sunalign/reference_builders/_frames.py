@@ -23,10 +23,10 @@ import sunpy.map
 from sunpy.map import GenericMap, MapSequence
 from sunpy.util.exceptions import SunpyMetadataWarning
 
-from sunalign._headers import two_axes
-from sunalign.coordinates import PixelGrid
 from sunalign.exceptions import AlignmentError, ImageError, warn_user
+from sunalign.geometry.coordinates import PixelGrid
 from sunalign.images import Image, clean_data, to_image
+from sunalign.wcs.celestial import two_axes
 
 __all__ = ["Frame", "open_frames"]
 

@@ -14,11 +14,11 @@ from astropy.time import Time
 
 from sunalign.abc import ReferenceBuilder
 from sunalign.exceptions import AlignmentError, CoverageError
+from sunalign.geometry.mapping import PixelMapping
+from sunalign.geometry.observation import View, check_modelling, said_of_rotation, views_of, warn_if_unknown
+from sunalign.geometry.observers import Seen, same_observer
 from sunalign.images import Image
-from sunalign.motion import Seen, same_observer
-from sunalign.reference import PixelMapping
 from sunalign.reference_builders._frames import Frame, open_frames
-from sunalign.reference_builders._geometry import View, check_modelling, said_of_rotation, views_of, warn_if_unknown
 from sunalign.reference_builders._slabs import Blur, RasterReference, Schedule, Slab
 
 __all__ = ["SyntheticRaster"]

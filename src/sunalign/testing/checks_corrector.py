@@ -14,9 +14,9 @@ from astropy.io import fits
 from astropy.wcs import WCS
 
 from sunalign.abc import Corrector
-from sunalign.coordinates import ARCSEC, PixelGrid, angles
 from sunalign.correction import PARAMETERS, Correction
 from sunalign.exceptions import CorrectionError
+from sunalign.geometry.coordinates import ARCSEC, PixelGrid, angles
 from sunalign.images import to_image
 from sunalign.testing._law import Check, require
 from sunalign.testing.helpers import small_cube, small_file, small_header, small_map, smooth_image

@@ -12,7 +12,7 @@ from scipy.optimize import OptimizeResult
 
 from sunalign.abc import NormalEquations, Optimizer, ShiftSurface
 from sunalign.metrics import NCC
-from sunalign.objective import BudgetSpent, Objective
+from sunalign.model.objective import BudgetSpent, Objective
 from sunalign.testing._law import Check, require, unchanged
 from sunalign.testing.helpers import SmallProblem, run, small_problem
 

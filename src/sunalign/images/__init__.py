@@ -1,0 +1,9 @@
+"""Any image in; data, celestial grid, times and observer inside.
+
+`to_image` takes a `~sunpy.map.GenericMap`, an `~ndcube.NDCube` with two celestial axes (see `sunalign.images.cubes`),
+``(data, header)``, ``(data, wcs)`` or the path of a FITS file. The rest of the package sees `Image`.
+"""
+
+from sunalign.images._images import Image, clean_data, read_map, to_image
+
+__all__ = ["Image", "clean_data", "read_map", "to_image"]
