@@ -150,7 +150,7 @@ class Correction:
             shift=_wrapped(end - start) / ARCSEC * u.arcsec,
             matrix=after_linear @ np.linalg.inv(before_linear),
             pivot=start / ARCSEC * u.arcsec,
-            axes=before_linear / np.hypot(*before_linear),
+            axes=old.axes(cx, cy),
         )
 
     @property
@@ -282,7 +282,13 @@ class Correction:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Correction):
             return NotImplemented
-        return self.to_dict() == other.to_dict()
+        return all(
+            np.array_equal(getattr(self, name), getattr(other, name)) for name in ("shift", "matrix", "pivot", "axes")
+        ) and (_same(self._known_errors, other._known_errors) and _same(self.covariance, other.covariance))
+
+    @property
+    def _known_errors(self) -> np.ndarray:
+        return np.array([self.errors.get(name, np.inf) for name in PARAMETERS], float)
 
     def __hash__(self) -> int:
         return hash((tuple(self.parameters.values()), tuple(self.pivot.value)))
@@ -319,6 +325,13 @@ def with_error(value: float, error: float | None) -> str:
 
 def _rotation(angle: float) -> np.ndarray:
     return np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+
+
+def _same(one: np.ndarray | None, other: np.ndarray | None) -> bool:
+    """Whether two arrays of errors are equal; an error that is not known equals itself."""
+    if one is None or other is None:
+        return one is other
+    return np.array_equal(one, other, equal_nan=True)
 
 
 def _half_turns(angle: float) -> float:

@@ -51,7 +51,8 @@ class AlignmentResult:
     nfev, nit : `int`
         Images compared, and iterations of the optimizer.
     plugins : mapping
-        Name and options of the metric, optimizer, reference builder and corrector.
+        Name and options of the metric, optimizer, reference builder and corrector; under ``"refined by"`` those of an
+        optimizer that another one handed over to.
     assumptions : mapping
         What was taken for granted: intensity scaling, limits, how time was read, where the observer's motion is from.
     target : `~sunalign.images.Image`
@@ -103,7 +104,7 @@ class AlignmentResult:
             f"Alignment of {self.target.name}: {'good' if self.success else 'DOUBTFUL'}",
             *(f"  {name:<9}{value}" for name, value in self._parameter_lines()),
             f"  score    {self.score:.4f} (before: {self.initial_score:.4f}), {self.nfev} evaluations",
-            f"  by       {', '.join(plugin['name'] for plugin in self.plugins.values())}",
+            f"  by       {', '.join(map(_name, self.plugins.values()))}",
         ]
         lines += [f"  assumed  {key}: {value}" for key, value in self.assumptions.items()]
         return "\n".join([*lines, f"  {self.message}"])
@@ -232,8 +233,13 @@ class AlignmentResult:
         )
 
 
+def _name(plugin: Mapping[str, Any]) -> str:
+    return f"{plugin['name']} and {plugin['refined by']['name']}" if "refined by" in plugin else str(plugin["name"])
+
+
 def _call(plugin: Mapping[str, Any]) -> str:
-    return f"{plugin['name']}({', '.join(f'{k}={v!r}' for k, v in plugin['options'].items())})"
+    call = f"{plugin['name']}({', '.join(f'{k}={v!r}' for k, v in plugin['options'].items())})"
+    return f"{call}, refined by {_call(plugin['refined by'])}" if "refined by" in plugin else call
 
 
 def _plain(value: Any) -> Any:

@@ -17,10 +17,13 @@ import sunalign
 import sunalign.images
 import sunalign.model.reference
 from sunalign import simulate
+from sunalign.alignment.search import make_search, pivot_sky, with_units
 from sunalign.exceptions import AlignmentDoubtError, AlignmentError, SunalignUserWarning
+from sunalign.images import to_image
 from sunalign.metrics import NCC
 from sunalign.optimizers import HillClimb
 from sunalign.simulate import PointingError
+from sunalign.testing.helpers import small_map
 
 PIXEL = 4.44  # arcsec, of the simulated reference
 ALL = ("shift", "scale", "rotation")
@@ -196,6 +199,29 @@ def test_start_is_where_the_search_begins(pair):
     assert result.initial_score == pytest.approx(result.score, abs=1e-4)
 
 
+def test_a_start_keeps_its_meaning_on_a_rolled_target():
+    """A correction is a map of the sky: begun with on a target rolled by 90 degrees, it stretches the same way."""
+    along_tx = sunalign.Correction.from_parameters(3 * u.arcsec, scale_x=1.1, pivot=(60, -40) * u.arcsec)
+    rolled = small_map(roll=90.0)
+    grid = to_image(rolled).grid
+    search = make_search(grid, fit="shift", max_shift=20 * u.arcsec, bounds=None, start=along_tx, pivot=None)
+    begin = sunalign.Correction.from_parameters(
+        **with_units(search.begin), pivot=pivot_sky(grid, search.pivot), axes=grid.axes(*search.pivot)
+    )
+    np.testing.assert_allclose(begin.matrix, along_tx.matrix, atol=1e-6)
+    assert search.begin["scale_y"] == pytest.approx(1.1)
+    assert search.begin["scale_x"] == pytest.approx(1.0)
+
+
+def test_a_start_that_five_parameters_cannot_express_is_said():
+    along_tx = sunalign.Correction.from_parameters(scale_x=1.1, pivot=(60, -40) * u.arcsec)
+    with pytest.warns(SunalignUserWarning, match=r"the start has a shear of -?5\.\d+ deg.*begins without it"):
+        make_search(
+            to_image(small_map(roll=45.0)).grid, fit="shift", max_shift=20 * u.arcsec, bounds=None, start=along_tx,
+            pivot=None,
+        )  # fmt: skip
+
+
 def test_pivot_changes_the_words_and_not_the_answer(pair):
     centre = sunalign.align(pair.target, pair.reference, fit=ALL)
     corner = sunalign.align(pair.target, pair.reference, fit=ALL, pivot=(180, 90) * u.arcsec)
@@ -246,6 +272,9 @@ def test_a_metric_without_powers_is_refined_by_the_hill_climber(pair):
     result = sunalign.align(pair.target, pair.reference, fit="shift", start={"scale_x": 1.03}, metric=Bare())
     assert corner_error(result.aligned, pair.truth) < 2 * PIXEL
     assert result.history["score"].max() == pytest.approx(result.score)
+    assert result.plugins["optimizer"]["refined by"]["name"] == "hill-climb"
+    assert "refined by hill-climb(n_neighbors=20" in str(result.aligned.meta["history"]).replace("\n", " ")
+    assert "coarse-to-fine and hill-climb" in result.summary()
 
 
 def test_reference_is_cropped_to_what_is_needed(scene, pair):

@@ -1,6 +1,7 @@
 """``align_to`` on classes that are not ours."""
 
 import copy
+import inspect
 import pickle
 import warnings
 
@@ -42,6 +43,17 @@ class BeforeMap(GenericMap):
     @classmethod
     def is_datasource_for(cls, data, header, **kwargs):
         return False
+
+
+def test_its_keywords_are_those_of_align_for_help_and_completion():
+    own, theirs = (dict(inspect.signature(function).parameters) for function in (align_to, sunalign.align))
+    assert own.pop("self").kind is inspect.Parameter.POSITIONAL_OR_KEYWORD
+    assert own.pop("return_result").default is False
+    del theirs["target"]
+    assert list(own) == list(theirs)
+    for name, parameter in theirs.items():
+        assert (own[name].kind, str(own[name].default)) == (parameter.kind, str(parameter.default)), name
+        assert name in align_to.__doc__
 
 
 def test_it_is_on_every_map_and_cube_and_nowhere_else():

@@ -6,7 +6,9 @@ import astropy.units as u
 
 import sunalign
 from sunalign import simulate
+from sunalign.abc import ReferenceBuilder
 from sunalign.exceptions import AlignmentError, SunalignUserWarning
+from sunalign.reference_builders import ImageBuilder
 
 START = "2024-10-17T00:00:00"
 META = {"rsun_ref": 6.957e8}  # As headers have it, whatever the emission's height.
@@ -34,6 +36,52 @@ def test_the_height_is_found(sides):
     assert result.free == ("shift_x", "shift_y")
     assert result.plugins["reference builder"]["options"]["height"] == result.extra["height"]
     assert "Mm" in result.assumptions["fitted height"]
+
+
+def test_its_search_keeps_the_budget_and_counts_all_of_it(sides):
+    with pytest.warns(SunalignUserWarning, match="parallax"):
+        result = sunalign.align(*sides, fit=("shift", "height"), max_evaluations=30, on_doubt="ignore")
+    assert result.nfev <= 30
+    assert not result.success
+    assert "max_evaluations" in result.message
+    with pytest.warns(SunalignUserWarning, match="parallax"):
+        whole = sunalign.align(*sides, fit=("shift", "height"), on_doubt="ignore")
+    assert whole.nfev > 40
+    assert whole.nfev > len(whole.history)
+
+
+def test_its_search_is_shown_on_one_bar(sides):
+    bars = []
+
+    class Bar:
+        def __init__(self, **_):
+            bars.append(0)
+
+        def update(self, n):
+            bars[-1] += n
+
+        def set_postfix(self, **_):
+            pass
+
+        def close(self):
+            pass
+
+    with pytest.warns(SunalignUserWarning, match="parallax"):
+        result = sunalign.align(*sides, fit=("shift", "height"), progress=Bar)
+    assert bars == [result.nfev]
+
+
+def test_a_builder_need_not_be_a_dataclass(sides):
+    class Plain(ReferenceBuilder):
+        def __init__(self, *, height=0 * u.Mm):
+            self.height = height
+
+        def build(self, references, target):
+            return ImageBuilder(height=self.height).build(references, target)
+
+    with pytest.warns(SunalignUserWarning, match="parallax"):
+        result = sunalign.align(*sides, fit=("shift", "height"), reference_builder=Plain())
+    assert result.extra["height"].to_value(u.Mm) == pytest.approx(20, abs=2)
 
 
 def test_its_bounds_are_kept(sides):

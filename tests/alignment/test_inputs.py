@@ -167,13 +167,13 @@ class AllNaN(ReferenceBuilder):
 
 @plugin
 class BreakingCorrector(Corrector):
-    def apply(self, target, correction):
+    def apply(self, target, correction, *, provenance=None):
         raise AttributeError("'Correction' object has no attribute 'shear_x'")
 
 
 @plugin
 class Forgetting(Corrector):
-    def apply(self, target, correction):
+    def apply(self, target, correction, *, provenance=None):
         return None
 
 
@@ -181,7 +181,7 @@ class Forgetting(Corrector):
 class OnlyShift(Corrector):
     parameters = frozenset({"shift_x", "shift_y"})
 
-    def apply(self, target, correction):
+    def apply(self, target, correction, *, provenance=None):
         return target
 
 

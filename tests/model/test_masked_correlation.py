@@ -1,12 +1,16 @@
 """The FFT surface is what cropping and correlating gives, shift by shift."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import sunalign
+from sunalign import simulate
 from sunalign.model import masked_correlation
-from sunalign.model.masked_correlation import masked_ncc_surface
+from sunalign.model.masked_correlation import masked_ncc_surface, transforms_kept
 
 
 def brute_force(reference, target, reference_mask, target_mask, margin, min_overlap):
@@ -99,7 +103,38 @@ def test_transforms_kept_belong_to_the_arrays_they_were_made_of():
     rng = np.random.default_rng(3)
     wide, target = rng.normal(size=(24, 24)), rng.normal(size=(16, 16))
     clear, none = np.zeros((24, 24), bool), np.zeros((16, 16), bool)
-    masked_ncc_surface(wide, target, clear, none, (4, 4))
-    target[:] = wide[4:20, 4:20]
-    assert masked_ncc_surface(wide, target, clear, none, (4, 4)).scores[4, 4] == pytest.approx(1, abs=1e-5)
-    assert len(masked_correlation._CACHE) <= masked_correlation._CACHE_SIZE
+    with transforms_kept():
+        masked_ncc_surface(wide, target, clear, none, (4, 4))
+        target[:] = wide[4:20, 4:20]
+        assert masked_ncc_surface(wide, target, clear, none, (4, 4)).scores[4, 4] == pytest.approx(1, abs=1e-5)
+        kept = masked_correlation._KEPT.get()
+        assert 0 < len(kept) <= masked_correlation._MOST
+    assert masked_correlation._KEPT.get() is None
+
+
+def test_a_target_met_again_is_not_transformed_again(monkeypatch):
+    made = []
+    transform = masked_correlation._transform
+    monkeypatch.setattr(masked_correlation, "_transform", lambda *args: made.append(args) or transform(*args))
+    rng = np.random.default_rng(4)
+    clear, none = np.zeros((24, 24), bool), np.zeros((16, 16), bool)
+    target, wide = rng.normal(size=(16, 16)), [rng.normal(size=(24, 24)) for _ in range(3)]
+
+    def surfaces():
+        return [masked_ncc_surface(one, target, clear, none, (4, 4)).scores for one in wide]
+
+    alone = surfaces()
+    assert len(made) == 6
+    with transforms_kept():
+        np.testing.assert_array_equal(surfaces(), alone)
+    assert len(made) == 10
+
+
+def test_nothing_outlives_an_alignment_and_threads_do_not_meet():
+    pairs = [simulate.raster_pair(seed=seed, n_steps=32, n_slit=200) for seed in (1, 2)] * 2
+    options = {"fit": ("shift", "scale"), "optimizer": "fft-search", "on_doubt": "ignore"}
+    alone = [sunalign.align(pair.target, pair.reference, **options).correction for pair in pairs]
+    assert masked_correlation._KEPT.get() is None
+    with ThreadPoolExecutor(4) as pool:
+        together = pool.map(lambda pair: sunalign.align(pair.target, pair.reference, **options).correction, pairs)
+    assert list(together) == alone

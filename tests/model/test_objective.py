@@ -20,7 +20,8 @@ from sunalign.exceptions import PluginError
 from sunalign.geometry.coordinates import PixelGrid
 from sunalign.images import Image
 from sunalign.metrics import NCC, MutualInformation
-from sunalign.model.objective import BudgetSpent, Objective
+from sunalign.model.budget import BudgetSpent
+from sunalign.model.objective import Objective
 from sunalign.model.problem import Problem
 from sunalign.model.reference import ImageReference
 from sunalign.model.search_space import Parameter, SearchSpace
@@ -300,7 +301,8 @@ def test_history_has_its_columns_and_units():
     o, _ = objective()
     assert len(o.history) == 0
     o(START)
-    o.iteration = 3
+    for expected in (1, 2, 3):
+        assert o.new_iteration() == expected
     o(START + np.array([8.0, -4.0, 0.01, 0.02, 0.5]))
     table = o.history
     assert table.colnames == ["iteration", "shift_x", "shift_y", "scale_x", "scale_y", "rotation", "score"]

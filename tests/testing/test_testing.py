@@ -26,7 +26,7 @@ from sunalign.correction import PARAMETERS, Correction
 from sunalign.correctors import WCSCorrector
 from sunalign.images import to_image
 from sunalign.metrics import NCC
-from sunalign.model.objective import BudgetSpent
+from sunalign.model.budget import BudgetSpent
 from sunalign.model.reference import ImageReference, Reference
 from sunalign.optimizers import HillClimb, LevenbergMarquardt
 from sunalign.reference_builders import ImageBuilder
@@ -546,8 +546,8 @@ class Closing(ReferenceBuilder):
 class Spoilt(WCSCorrector):
     """A good corrector of maps whose result is spoilt."""
 
-    def apply(self, target, correction):
-        return self.spoil(super().apply(target, correction), target)
+    def apply(self, target, correction, *, provenance=None):
+        return self.spoil(super().apply(target, correction, provenance=provenance), target)
 
     def spoil(self, corrected, target):
         raise NotImplementedError
@@ -568,20 +568,20 @@ class Nudging(Spoilt):
 
 @breaks("check_coordinates_are_those_asked_for")
 class ShiftOnly(WCSCorrector):
-    def apply(self, target, correction):
+    def apply(self, target, correction, *, provenance=None):
         return super().apply(target, Correction(shift=correction.shift, pivot=correction.pivot))
 
 
 @breaks("check_reference_coordinate_moves_by_the_shift")
 class WrongWay(WCSCorrector):
-    def apply(self, target, correction):
-        return super().apply(target, correction.inverse())
+    def apply(self, target, correction, *, provenance=None):
+        return super().apply(target, correction.inverse(), provenance=provenance)
 
 
 @breaks("check_inverse_restores_the_coordinates")
 class OneWay(WCSCorrector):
-    def apply(self, target, correction):
-        return super().apply(target, correction if correction.shift_x >= 0 else Correction())
+    def apply(self, target, correction, *, provenance=None):
+        return super().apply(target, correction if correction.shift_x >= 0 else Correction(), provenance=provenance)
 
 
 @breaks("check_type_is_kept")
@@ -630,6 +630,21 @@ class Overwriting(Spoilt):
         return corrected
 
 
+@breaks("check_history_is_written")
+class Unasked(WCSCorrector):
+    """Says that something was corrected, and not how that was found."""
+
+    def apply(self, target, correction, *, provenance=None):
+        return super().apply(target, correction)
+
+
+@breaks("check_accepts_what_it_can_correct")
+class Grasping(WCSCorrector):
+    @classmethod
+    def accepts(cls, target):
+        return True
+
+
 @breaks("check_target_is_not_changed")
 class InPlace(Spoilt):
     def spoil(self, corrected, target):
@@ -642,7 +657,7 @@ class InPlace(Spoilt):
 class Careless(WCSCorrector):
     parameters = frozenset({"shift_x", "shift_y"})
 
-    def apply(self, target, correction):
+    def apply(self, target, correction, *, provenance=None):
         return super().apply(target, Correction(shift=correction.shift, pivot=correction.pivot))
 
 

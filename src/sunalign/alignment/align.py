@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -10,12 +11,10 @@ import numpy as np
 
 import astropy.units as u
 
-from sunpy import log
-
 from sunalign._progress import reporter
 from sunalign.abc import Corrector, Metric, Optimizer, ReferenceBuilder
-from sunalign.alignment.contract import build_reference, check_powers, corrected, maximize
-from sunalign.alignment.height import at_best_height, height_bounds, split_height
+from sunalign.alignment.climb import Images, climb
+from sunalign.alignment.contract import check_powers, corrected
 from sunalign.alignment.inputs import (
     as_references,
     checked_budget,
@@ -26,32 +25,14 @@ from sunalign.alignment.inputs import (
     prepared_references,
 )
 from sunalign.alignment.options import make_plugins
-from sunalign.alignment.search import (
-    check_resolution,
-    free_parameters,
-    limits_of,
-    make_space,
-    pivot_pixel,
-    pivot_sky,
-    reach,
-    start_values,
-)
+from sunalign.alignment.outcome import announce, check_on_doubt, judge, tell
+from sunalign.alignment.search import make_search
 from sunalign.alignment.working_grid import on_working_grid
 from sunalign.correction import Correction
 from sunalign.correctors import corrector_for
-from sunalign.exceptions import (
-    AlignmentDoubtError,
-    AlignmentError,
-    warn_user,
-)
-from sunalign.images import Image, to_image
+from sunalign.images import to_image
+from sunalign.model.budget import Budget
 from sunalign.model.intensity import IntensityScaling, make_scaling
-from sunalign.model.objective import Objective
-from sunalign.model.problem import Problem
-from sunalign.model.quality import assess, covariance
-from sunalign.model.reference import Reference
-from sunalign.model.search_space import SearchSpace
-from sunalign.registry import KINDS, name_of
 from sunalign.result import AlignmentResult
 
 __all__ = ["align"]
@@ -155,17 +136,14 @@ def align(
     >>> result.success
     True
     """
-    if on_doubt not in ("warn", "raise", "ignore"):
-        raise ValueError(f"'on_doubt' is 'warn', 'raise' or 'ignore'; got {on_doubt!r}.")
+    check_on_doubt(on_doubt)
     n_jobs, rng = checked_jobs(n_jobs), make_rng(rng)
-    max_evaluations, min_overlap = checked_budget(max_evaluations), checked_overlap(min_overlap)
+    budget, min_overlap = checked_budget(max_evaluations), checked_overlap(min_overlap)
 
     # The images.
     references = prepared_references(as_references(reference), reference_mask, reference_limits)
     given = to_image(target)
-    image = prepare(given, target_mask, target_limits, "target")
-    if working_grid != "target":
-        image = on_working_grid(working_grid, image, references)
+    image = on_working_grid(working_grid, prepare(given, target_mask, target_limits, "target"), references)
 
     # The plugins.
     choices = {
@@ -174,124 +152,28 @@ def align(
         ReferenceBuilder: reference_builder or ("image" if len(references) == 1 else "synthetic-raster"),
         Corrector: corrector or corrector_for(given.source),
     }
-    plugins = make_plugins(choices, options)
+    plugins = make_plugins(choices, options, reserved=_KEYWORDS)
 
-    # The search.
-    fit, height_is_free = split_height(fit)
-    bounds, heights = height_bounds(bounds) if height_is_free else (bounds, None)
-    names, centre = free_parameters(fit), pivot_pixel(image.grid, pivot)
-    begin = start_values(start, pivot_sky(image.grid, centre))
-    limits = limits_of(names, begin, max_shift, bounds)
-    check_powers(plugins[Corrector], names, begin)
-    stretch = make_scaling(scaling or plugins[Metric].scaling)
-    scaled_target = _scaled_target(image, stretch)
+    # What is searched.
+    search = make_search(image.grid, fit=fit, max_shift=max_shift, bounds=bounds, start=start, pivot=pivot)
+    check_powers(plugins[Corrector], search.names, search.begin)
+    images = Images(image, references, make_scaling(scaling or plugins[Metric].scaling))
 
-    # The reference, as the target's pixels see it.
-    def forward_model(builder: ReferenceBuilder) -> tuple[Reference, Problem, SearchSpace]:
-        built = build_reference(builder, references, image, reach(limits, begin, image.grid))
-        check_resolution(limits, {"target": min(image.grid.pixel_size), "reference": built.pixel_size})
-        problem = Problem(
-            target=scaled_target,
-            reference=_scaled_reference(built, image, stretch),
-            metric=plugins[Metric],
-            base=image.grid,
-            pivot=centre,
-            names=names,
-            fixed={name: value for name, value in begin.items() if name not in names},
-            min_overlap=min_overlap,
-        )
-        return built, problem, make_space(limits, begin, image.grid, built.pixel_size)
-
-    extra: dict[str, Any] = {}
-    if heights is not None:
-
-        def best_score(builder: ReferenceBuilder) -> float:
-            _, problem, space = forward_model(builder)
-            with reporter(progress) as report:
-                objective = Objective(problem, space, progress=report)
-                return float(maximize(plugins[Optimizer], objective, space, rng).fun)
-
-        plugins[ReferenceBuilder], extra["height"] = at_best_height(
-            plugins[ReferenceBuilder], references, image, heights, best_score
-        )
-    built, problem, space = forward_model(plugins[ReferenceBuilder])
-
-    # The climb.
-    with (
-        reporter(progress) as report,
-        Objective(problem, space, n_jobs=n_jobs, max_evaluations=max_evaluations, progress=report) as objective,
-    ):
-        initial = objective(space.start)
-        found = maximize(plugins[Optimizer], objective, space, rng)
-        nfev, history = objective.nfev, objective.history
+    # The reference, as the target's pixels see it, and the climb.
+    with reporter(progress) as report:
+        spending = Budget(budget, report)
+        climbed = climb(images, plugins, search, min_overlap=min_overlap, rng=rng, budget=spending, n_jobs=n_jobs)
 
     # How sure it is.
-    quality, surface = assess(problem, space, found.x)
-    errors = covariance(problem, space, found.x)
-    correction = problem.correction(
-        found.x, errors=dict(zip(names, np.sqrt(np.diag(errors)).tolist(), strict=True)), covariance=errors
-    )
-    doubts = [*([] if found.success else [str(found.message)]), *quality.doubts()]
+    judged = judge(climbed)
 
     # What comes of it.
-    result = AlignmentResult(
-        aligned=None,
-        correction=correction,
-        score=float(found.fun),
-        initial_score=initial,
-        success=not doubts,
-        message=" ".join(doubts) or str(found.message),
-        quality=quality,
-        history=history,
-        nfev=nfev,
-        nit=int(found.get("nit", 0)),
-        plugins={
-            KINDS[kind][1]: {"name": name_of(plugin), "options": plugin.options()} for kind, plugin in plugins.items()
-        },
-        assumptions={
-            "scaling": str(stretch),
-            "working grid": working_grid,
-            **{f"fitted {name}": f"{value:.2f}" for name, value in extra.items()},
-            **built.assumptions,
-        },
-        target=image,
-        reference=built,
-        surface=surface,
-        problem=problem,
-        space=space,
-        extra=extra | {k: v for k, v in found.items() if k not in ("x", "fun", "success", "message", "nit")},
-    )
+    plugins[ReferenceBuilder] = climbed.builder
+    result = tell(images, plugins, climbed, judged, nfev=spending.spent, grid=working_grid)
     result = replace(result, aligned=corrected(plugins[Corrector], target, given, result))
-    _voice(result, doubts, on_doubt)
+    announce(result, on_doubt)
     return result
 
 
-def _scaled_target(image: Image, scaling: IntensityScaling) -> Image:
-    valid = ~image.mask
-    rows, columns = (np.flatnonzero(valid.any(axis=axis)) for axis in (1, 0))
-    image = image.crop(slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1))
-    # Without its source: workers get a copy of all this.
-    return replace(image, data=scaling.fit(image.data)(image.data), source=None, meta={})
-
-
-def _scaled_reference(reference: Reference, image: Image, scaling: IntensityScaling) -> Reference:
-    values = reference.intensities()
-    if values is None:
-        values = reference.sample_grid(np.eye(3), image.grid.shape, np.arange(image.grid.shape[1], dtype=float))
-    finite = values[np.isfinite(values)]
-    if finite.size and finite.min() == finite.max():
-        raise AlignmentError(
-            f"The reference is constant where the target can be: every valid pixel is {finite[0]:g}, so there is "
-            f"nothing to align. Check both pointings and reference_limits, or raise max_shift."
-        )
-    return reference.scaled(scaling.fit(values))
-
-
-def _voice(result: AlignmentResult, doubts: Sequence[str], on_doubt: str) -> None:
-    log.debug(result.summary())
-    if not doubts or on_doubt == "ignore":
-        return
-    message = f"The alignment of {result.target.name} is doubtful. {' '.join(doubts)}"
-    if on_doubt == "raise":
-        raise AlignmentDoubtError(message, result)
-    warn_user(message)
+#: What cannot be the name of a plugin's option.
+_KEYWORDS = tuple(inspect.signature(align).parameters)

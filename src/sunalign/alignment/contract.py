@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, MutableMapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -12,16 +13,31 @@ from scipy.optimize import OptimizeResult
 from sunalign.abc import Corrector, Optimizer, ReferenceBuilder
 from sunalign.alignment.search import with_units
 from sunalign.correction import Correction
-from sunalign.correctors import FITSCorrector, add_history
 from sunalign.exceptions import AlignmentError, CorrectionError, PluginError, WorkerError, told
 from sunalign.images import Image, to_image
-from sunalign.model.objective import BudgetSpent, Objective
+from sunalign.model.budget import BudgetSpent
+from sunalign.model.objective import Objective
 from sunalign.model.reference import ImageReference, Reference
 from sunalign.model.search_space import SearchSpace
 from sunalign.registry import name_of
 from sunalign.result import AlignmentResult
 
 __all__ = ["build_reference", "check_powers", "corrected", "maximize"]
+
+
+@contextmanager
+def _blamed(plugin: str) -> Iterator[None]:
+    """Name the plugin in whatever it raises, but for words of its own about the input, and what the framework raises.
+
+    Those are the package's own errors, a file that cannot be read or written, and a warning that the user has made an
+    error.
+    """
+    try:
+        yield
+    except (AlignmentError, PluginError, WorkerError, BudgetSpent, OSError, Warning):
+        raise
+    except Exception as error:
+        raise PluginError(f"The {plugin} failed: {told(error)}.") from error
 
 
 def check_powers(corrector: Corrector, names: Sequence[str], begin: Mapping[str, float]) -> None:
@@ -37,13 +53,8 @@ def check_powers(corrector: Corrector, names: Sequence[str], begin: Mapping[str,
 
 def build_reference(builder: ReferenceBuilder, references: Sequence[Any], image: Image, margin: float) -> Reference:
     """Let the builder build, and make a `~sunalign.model.reference.Reference` of what it returns."""
-    try:
+    with _blamed(f"reference builder '{name_of(builder)}'"):
         built = builder.build(references, image)
-    except (AlignmentError, TypeError, ValueError, OSError, Warning):
-        # Its own words about the user's input; or a warning that the user has made an error.
-        raise
-    except Exception as error:
-        raise PluginError(f"The reference builder '{name_of(builder)}' failed: {told(error)}.") from error
     if isinstance(built, Reference):
         return built.within(margin)
     if isinstance(built, Image) or _is_readable(built):
@@ -64,15 +75,12 @@ def maximize(
     """Let the optimizer search, and check what it returns."""
     name = name_of(optimizer)
     try:
-        found = optimizer.maximize(objective, space, rng=rng)
+        with _blamed(f"optimizer '{name}'"):
+            found = optimizer.maximize(objective, space, rng=rng)
     except BudgetSpent:
         x, score = objective.best or (space.start, -np.inf)
         message = f"max_evaluations={objective.max_evaluations} were spent before the search ended."
         found = OptimizeResult(x=x, fun=score, success=False, message=message)
-    except (PluginError, AlignmentError, WorkerError, Warning):
-        raise
-    except Exception as error:
-        raise PluginError(f"The optimizer '{name}' failed: {told(error)}.") from error
     _check_result(name, found, len(space))
     found.x, found.fun = np.asarray(found.x, float), float(found.fun)
     if not np.isfinite(found.x).all() or np.any(found.x != space.clip(found.x)):
@@ -104,22 +112,13 @@ def _check_result(name: str, found: Any, n: int) -> None:
 
 def corrected(corrector: Corrector, target: Any, given: Image, result: AlignmentResult) -> Any:
     """Apply the correction, and write down how it was found."""
-    if isinstance(corrector, FITSCorrector) and isinstance(target, (str, os.PathLike)):
-        return corrector.write(target, result.correction, result.provenance())
-    # Otherwise a path is read as a map, which is what comes back of it.
-    source = given.source
-    try:
-        aligned = corrector.apply(source, result.correction)
-    except (AlignmentError, TypeError, ValueError, OSError, Warning):
-        raise
-    except Exception as error:
-        raise PluginError(f"The corrector '{name_of(corrector)}' failed: {told(error)}.") from error
-    if not isinstance(aligned, type(source)):
+    # A path that the corrector does not take as such was read as a map, which is what comes back of it.
+    source = target if corrector.accepts(target) else given.source
+    with _blamed(f"corrector '{name_of(corrector)}'"):
+        aligned = corrector.apply(source, result.correction, provenance=result.provenance())
+    if not isinstance(aligned, (str, os.PathLike) if isinstance(source, (str, os.PathLike)) else type(source)):
         raise PluginError(
             f"The corrector '{name_of(corrector)}' returned {type(aligned).__name__}; "
             f"it has to return the type that it was given, {type(source).__name__}."
         )
-    header = aligned[1] if isinstance(aligned, tuple) else getattr(aligned, "meta", None)
-    if isinstance(header, MutableMapping):
-        add_history(header, result.provenance())
     return aligned

@@ -8,17 +8,20 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from scipy.optimize import minimize_scalar
 
 import astropy.units as u
+from astropy.coordinates import angular_separation
 
 from sunalign.abc import ReferenceBuilder
 from sunalign.exceptions import AlignmentError, SunalignUserWarning
 from sunalign.images import Image, to_image
+from sunalign.model.budget import BudgetSpent
+
+if TYPE_CHECKING:
+    from sunalign.alignment.climb import Climb, Images
 
 __all__ = ["at_best_height", "height_bounds", "split_height"]
 
@@ -49,45 +52,76 @@ def height_bounds(bounds: Mapping[str, Any] | None) -> tuple[dict[str, Any], tup
 
 def at_best_height(
     builder: ReferenceBuilder,
-    references: Sequence[Any],
-    target: Image,
+    images: Images,
     bounds: tuple[float, float],
-    score: Callable[[ReferenceBuilder], float],
-) -> tuple[ReferenceBuilder, u.Quantity]:
-    """Builder with the height, within the bounds in Mm, at which the best fit of all else scores highest.
+    climb: Callable[[ReferenceBuilder], Climb],
+) -> Climb:
+    """Find the height at which the best fit of all else scores highest.
+
+    Parameters
+    ----------
+    builder : `~sunalign.abc.ReferenceBuilder`
+        With a height among its options.
+    images : `~sunalign.alignment.climb.Images`
+    bounds : `tuple` of `float`
+        Of the height, in Mm.
+    climb : callable
+        Fits all else with the reference that a builder makes, and draws on the budget of the alignment.
+
+    Returns
+    -------
+    `~sunalign.alignment.climb.Climb`
+        The fit at the best height.
 
     Raises
     ------
     ~sunalign.exceptions.AlignmentError
-        The observers are too near to each other to tell, or the builder knows no height.
+        The observers are too near to each other to tell, the builder knows no height, or no height gives a score.
     """
     if "height" not in builder.option_names():
         raise AlignmentError(
             f"The reference builder {type(builder).__name__} has no height to fit; use 'image', 'carrington' or "
             f"'synthetic-raster', or leave height out of fit."
         )
-    _check_separation(to_image(references[0]), target)
-
-    def at(height: float) -> ReferenceBuilder:
-        return replace(builder, height=height * u.Mm)  # type: ignore[type-var]
+    _check_separation(to_image(images.references[0]), images.target)
+    trials: dict[float, Climb] = {}
+    refusals: list[AlignmentError] = []
 
     def loss(height: float) -> float:
-        value = score(at(float(height)))
-        return -value if np.isfinite(value) else 1.0
+        try:
+            trials[float(height)] = climb(_raised(builder, float(height)))
+        except AlignmentError as error:
+            refusals.append(error)
+            return 1.0
+        return -float(trials[float(height)].found.fun)
 
+    spent = False
     with warnings.catch_warnings():
         # What there is to say is said once, when the reference is built at the height that is found.
         warnings.simplefilter("ignore", SunalignUserWarning)
-        best = minimize_scalar(loss, bounds=bounds, method="bounded", options={"xatol": _PRECISION})
-    return at(float(best.x)), float(best.x) * u.Mm
+        try:
+            minimize_scalar(loss, bounds=bounds, method="bounded", options={"xatol": _PRECISION})
+        except BudgetSpent:
+            spent = True
+    if not trials:
+        raise refusals[0] if refusals else AlignmentError("'max_evaluations' does not suffice for one height.")
+    best = max(trials, key=lambda height: float(trials[height].found.fun))
+    found = trials[best].found
+    if spent and found.success:
+        found.success, found.message = False, "max_evaluations were spent before the search for the height ended."
+    return trials[best]._replace(height=best * u.Mm)
+
+
+def _raised(builder: ReferenceBuilder, height: float) -> ReferenceBuilder:
+    # From its options, for a plugin need not be a dataclass.
+    return type(builder)(**{**builder.options(), "height": height * u.Mm})
 
 
 def _check_separation(reference: Image, target: Image) -> None:
     if reference.observer is None or target.observer is None:
         raise AlignmentError("A height can be fitted where both observers are known; complete the headers.")
     here, there = (image.observer.spherical for image in (target, reference))  # type: ignore[union-attr]
-    cosine = np.sin(here.lat) * np.sin(there.lat) + np.cos(here.lat) * np.cos(there.lat) * np.cos(here.lon - there.lon)
-    apart = np.arccos(np.clip(cosine, -1, 1)).to(u.deg)
+    apart = angular_separation(here.lon, here.lat, there.lon, there.lat).to(u.deg)
     if apart < _LEAST_SEPARATION:
         raise AlignmentError(
             f"The two observers are {apart:.2f} apart, and at least {_LEAST_SEPARATION:g} is needed to tell a height; "

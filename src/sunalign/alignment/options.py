@@ -7,8 +7,7 @@ chosen plugins has that option. Nothing is guessed and nothing is dropped.
 from __future__ import annotations
 
 import difflib
-import inspect
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from sunalign.abc import Plugin
@@ -19,7 +18,9 @@ __all__ = ["make_plugins"]
 Choice = str | type[Plugin] | Plugin
 
 
-def make_plugins(choices: Mapping[type[Plugin], Choice], options: Mapping[str, Any]) -> dict[type[Plugin], Any]:
+def make_plugins(
+    choices: Mapping[type[Plugin], Choice], options: Mapping[str, Any], reserved: Iterable[str] = ()
+) -> dict[type[Plugin], Any]:
     """Build one plugin of every kind.
 
     Parameters
@@ -28,6 +29,8 @@ def make_plugins(choices: Mapping[type[Plugin], Choice], options: Mapping[str, A
         A name, a class or an instance for every kind. An instance is final.
     options : mapping
         Loose keywords. Each must be an option of exactly one of the chosen classes.
+    reserved : iterable of `str`
+        The caller's own keywords, one of which a misspelt option may have meant.
 
     Returns
     -------
@@ -39,14 +42,14 @@ def make_plugins(choices: Mapping[type[Plugin], Choice], options: Mapping[str, A
         plugin.option_names()  # refuses a plugin whose options have no names, whether or not one is given
     owned: dict[type[Plugin], dict[str, Any]] = {kind: {} for kind in resolved}
     for name, value in options.items():
-        owned[_owner(name, resolved)][name] = value
+        owned[_owner(name, resolved, reserved)][name] = value
     return {kind: plugin(**owned[kind]) if isinstance(plugin, type) else plugin for kind, plugin in resolved.items()}
 
 
-def _owner(name: str, resolved: dict[type[Plugin], Any]) -> type[Plugin]:
+def _owner(name: str, resolved: dict[type[Plugin], Any], reserved: Iterable[str]) -> type[Plugin]:
     owners = [kind for kind, plugin in resolved.items() if name in plugin.option_names()]
     if not owners:
-        raise TypeError(_nobody(name, resolved))
+        raise TypeError(_nobody(name, resolved, reserved))
     if len(owners) > 1:
         both = " and ".join(_describe(kind, resolved[kind]) for kind in owners)
         raise TypeError(f"The option '{name}' belongs to {both}. Pass instances to say which is meant.")
@@ -64,11 +67,9 @@ def _describe(kind: type[Plugin], plugin: Any) -> str:
     return f"the {KINDS[kind][1]} {cls.__name__}"
 
 
-def _nobody(name: str, resolved: dict[type[Plugin], Any]) -> str:
-    from sunalign.alignment.align import align  # which imports this module
-
+def _nobody(name: str, resolved: dict[type[Plugin], Any], reserved: Iterable[str]) -> str:
     known = [option for plugin in resolved.values() for option in plugin.option_names()]
-    near = difflib.get_close_matches(name, [*known, *inspect.signature(align).parameters], n=1)
+    near = difflib.get_close_matches(name, [*known, *reserved], n=1)
     hint = f" Did you mean '{near[0]}'?" if near else ""
     listed = "; ".join(
         f"{_describe(kind, plugin)}: {', '.join(plugin.option_names()) or 'none'}" for kind, plugin in resolved.items()

@@ -1,8 +1,9 @@
-"""Which parameters are free, within which bounds, starting where."""
+"""What is searched: which parameters are free, within which bounds, starting where."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from numbers import Real
 from typing import Any
 
@@ -10,15 +11,18 @@ import numpy as np
 
 import astropy.units as u
 
+from sunalign.alignment.height import height_bounds, split_height
 from sunalign.correction import PARAMETERS, UNITS, Correction
-from sunalign.exceptions import AlignmentError
+from sunalign.exceptions import AlignmentError, warn_user
 from sunalign.geometry.coordinates import ARCSEC, PixelGrid, direction
 from sunalign.model.search_space import Parameter, SearchSpace
 
 __all__ = [
+    "Search",
     "check_resolution",
     "free_parameters",
     "limits_of",
+    "make_search",
     "make_space",
     "pivot_pixel",
     "pivot_sky",
@@ -27,8 +31,64 @@ __all__ = [
     "with_units",
 ]
 
+_LARGEST_SHEAR = 0.01 * u.deg  # Of a start, left out without a word.
 _SHORTHANDS = {"shift": ("shift_x", "shift_y"), "scale": ("scale_x", "scale_y"), "rotation": ("rotation",)}
 _DEFAULT_BOUNDS = {"scale_x": (0.8, 1.25), "scale_y": (0.8, 1.25), "rotation": (-5.0, 5.0)}
+
+
+@dataclass(frozen=True)
+class Search:
+    """What is searched, before anything is compared.
+
+    Parameters
+    ----------
+    names : `tuple` of `str`
+        The free parameters.
+    limits : mapping
+        Bounds of each of them, as plain numbers in `~sunalign.correction.UNITS`.
+    begin : mapping
+        All five parameters at the start.
+    pivot : `tuple` of `float`
+        Pixel of the target about which scale and rotation act.
+    heights : `tuple` of `float`, optional
+        Bounds of the height of the emission in Mm, where that is free as well.
+    """
+
+    names: tuple[str, ...]
+    limits: Mapping[str, tuple[float, float]]
+    begin: Mapping[str, float]
+    pivot: tuple[float, float]
+    heights: tuple[float, float] | None = None
+
+    @property
+    def fixed(self) -> dict[str, float]:
+        """Values of the parameters that are held."""
+        return {name: value for name, value in self.begin.items() if name not in self.names}
+
+
+def make_search(
+    target: PixelGrid,
+    *,
+    fit: str | Sequence[str],
+    max_shift: u.Quantity,
+    bounds: Mapping[str, Any] | None,
+    start: Correction | Mapping[str, Any] | None,
+    pivot: u.Quantity | None,
+) -> Search:
+    """Read the arguments of `sunalign.align` that say what is searched.
+
+    Parameters
+    ----------
+    target : `~sunalign.geometry.coordinates.PixelGrid`
+        Grid of the target as it is compared.
+    fit, max_shift, bounds, start, pivot
+        As in `sunalign.align`.
+    """
+    words, height_is_free = split_height(fit)
+    bounds, heights = height_bounds(bounds) if height_is_free else (bounds, None)
+    names, centre = free_parameters(words), pivot_pixel(target, pivot)
+    begin = start_values(start, pivot_sky(target, centre), target.axes(*centre))
+    return Search(names, limits_of(names, begin, max_shift, bounds), begin, centre, heights)
 
 
 def free_parameters(fit: str | Sequence[str]) -> tuple[str, ...]:
@@ -44,11 +104,29 @@ def free_parameters(fit: str | Sequence[str]) -> tuple[str, ...]:
     return tuple(name for name in PARAMETERS if name in wanted)
 
 
-def start_values(start: Correction | Mapping[str, Any] | None, pivot: u.Quantity) -> dict[str, float]:
-    """All five parameters at the start, as plain numbers."""
+def start_values(
+    start: Correction | Mapping[str, Any] | None, pivot: u.Quantity, axes: np.ndarray | None = None
+) -> dict[str, float]:
+    """All five parameters at the start, as plain numbers.
+
+    Parameters
+    ----------
+    start : `~sunalign.Correction` or mapping, optional
+        A correction is described about the target's pivot and along the target's pixel axes, whatever its own are.
+    pivot : `~astropy.units.Quantity`, shape (2,)
+        (Tx, Ty) about which scale and rotation act.
+    axes : `numpy.ndarray`, shape (2, 2), optional
+        Columns: unit vectors on the sky of the target's pixel axes; +Tx and +Ty by default.
+    """
     values = {name: (1.0 if name.startswith("scale") else 0.0) for name in PARAMETERS}
     if isinstance(start, Correction):
-        return start.about(pivot).parameters
+        here = replace(start.about(pivot), axes=np.eye(2) if axes is None else axes)
+        if abs(here.shear) > _LARGEST_SHEAR:
+            warn_user(
+                f"Along the target's pixel axes the start has a shear of {here.shear:.3f}, which shift, scale and "
+                f"rotation cannot express; the search begins without it."
+            )
+        return here.parameters
     if start is not None and not isinstance(start, Mapping):
         raise TypeError(f"'start' is a Correction or a mapping by parameter name; got {type(start).__name__}.")
     for name, value in (start or {}).items():

@@ -36,7 +36,9 @@ def reproject_to_reference(target: Any, reference: Any) -> Any:
 
 
 def on_working_grid(working_grid: str, target: Image, references: Sequence[Any]) -> Image:
-    """Target on the grid where it is to be compared."""
+    """Target on the grid where it is to be compared: its own, or the reference's."""
+    if working_grid == "target":
+        return target
     if working_grid != "reference":
         raise ValueError(f"'working_grid' is 'target' or 'reference'; got {working_grid!r}.")
     if len(references) != 1:

@@ -2,26 +2,54 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
-from ndcube.ndcube import NDCubeBase
+from sunpy import log
 
 from sunalign.abc import Corrector
 from sunalign.correction import Correction
-from sunalign.correctors._fits import FITSCorrector
-from sunalign.correctors._ndcube import NDCubeCorrector
-from sunalign.correctors._wcs import WCSCorrector
-from sunalign.registry import resolve
+from sunalign.exceptions import PluginConflictError, PluginError, told
+from sunalign.registry import load, names, resolve
 
 __all__ = ["correct", "corrector_for"]
 
 
 def corrector_for(target: Any) -> str:
-    """Name of the corrector that fits a target: ``"ndcube"`` for a cube, ``"fits"`` for a path, else ``"wcs"``."""
-    if isinstance(target, NDCubeBase):
-        return "ndcube"
-    return "fits" if isinstance(target, (str, os.PathLike)) else "wcs"
+    """Name of the installed corrector that accepts a target.
+
+    Parameters
+    ----------
+    target : object
+        A map, a cube, ``(data, header)``, ``(data, wcs)``, a path, or what a corrector of another package takes.
+
+    Returns
+    -------
+    `str`
+        That of another package where one accepts the target, for it knows more of it; else ``"ndcube"`` for a cube,
+        ``"fits"`` for a path and ``"wcs"`` for all else.
+
+    Raises
+    ------
+    ~sunalign.exceptions.PluginConflictError
+        Two other packages bring a corrector that accepts it.
+    """
+    ours: list[str] = []
+    theirs: list[str] = []
+    for name in names(Corrector):
+        try:
+            corrector = load(Corrector, name)  # type: ignore[type-abstract]
+        except PluginError as error:
+            # A broken plugin is an error for whoever asks for it, and nobody did.
+            log.debug(f"The corrector '{name}' is left out: {told(error)}.")
+            continue
+        if corrector.accepts(target):
+            (ours if corrector.__module__.startswith("sunalign.") else theirs).append(name)
+    if len(theirs) > 1:
+        raise PluginConflictError(
+            f"The correctors {' and '.join(map(repr, theirs))} both accept a {type(target).__name__}; "
+            f"say which is meant: corrector='{theirs[0]}'."
+        )
+    return next(iter([*theirs, *ours]), "wcs")
 
 
 def correct(target: Any, correction: Correction, *, corrector: str | type[Corrector] | Corrector | None = None) -> Any:
@@ -35,15 +63,13 @@ def correct(target: Any, correction: Correction, *, corrector: str | type[Correc
     correction : `~sunalign.Correction`
         What to write, as found by `sunalign.align` on this target or on another with the same pointing.
     corrector : `str`, class or `~sunalign.abc.Corrector`, optional
-        Chosen by the type of the target by default.
+        By default the one that accepts the target; see `corrector_for`.
 
     Raises
     ------
     ~sunalign.exceptions.CorrectionError
         The target's coordinates cannot express the correction.
     """
-    if corrector is None:
-        corrector = {"wcs": WCSCorrector, "ndcube": NDCubeCorrector, "fits": FITSCorrector}[corrector_for(target)]
-    chosen = resolve(Corrector, corrector)  # type: ignore[type-abstract]
+    chosen = resolve(Corrector, corrector or corrector_for(target))  # type: ignore[type-abstract]
     plugin = chosen() if isinstance(chosen, type) else chosen
     return plugin.apply(target, correction)

@@ -11,6 +11,7 @@ from sunalign.abc import Corrector
 from sunalign.correction import Correction
 from sunalign.correctors._wcs import check_tolerance
 from sunalign.exceptions import CorrectionError
+from sunalign.files.io import aligned_path, apply_to_file
 
 __all__ = ["FITSCorrector"]
 
@@ -47,23 +48,20 @@ class FITSCorrector(Corrector):
         if isinstance(self.hdus, list):
             object.__setattr__(self, "hdus", tuple(self.hdus))
 
-    def apply(self, target: Any, correction: Correction) -> Path:
+    @classmethod
+    def accepts(cls, target: Any) -> bool:
+        return isinstance(target, (str, os.PathLike))
+
+    def apply(self, target: Any, correction: Correction, *, provenance: str | None = None) -> Path:
         if not isinstance(target, (str, os.PathLike)):
             raise CorrectionError(
                 f"The 'fits' corrector takes the path of a FITS file; got {type(target).__name__}. "
                 f"A Map, (data, header) and (data, wcs) are for 'wcs', an NDCube for 'ndcube'."
             )
-        return self.write(target, correction)
-
-    def write(self, path: str | os.PathLike[str], correction: Correction, provenance: str | None = None) -> Path:
-        """Do as `apply` does, with further lines for HISTORY."""
-        # `sunalign.files.io` writes headers with what is in this package.
-        from sunalign.files.io import aligned_path, apply_to_file
-
         return apply_to_file(
-            path,
+            target,
             correction,
-            aligned_path(path) if self.output is None else self.output,
+            aligned_path(target) if self.output is None else self.output,
             overwrite=self.overwrite,
             provenance=provenance,
             hdus=self.hdus,

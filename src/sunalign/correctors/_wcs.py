@@ -26,7 +26,7 @@ from sunalign.wcs.refit import refit
 from sunalign.wcs.sky_part import SkyPart
 from sunalign.wcs.solve import Solution, check_residual, is_nothing, sample_pixels, solve
 
-__all__ = ["WCSCorrector", "check_tolerance", "corrected_header", "corrected_wcs", "own_uncertainty"]
+__all__ = ["WCSCorrector", "check_tolerance", "corrected_wcs", "own_uncertainty"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,21 +47,30 @@ class WCSCorrector(Corrector):
     def __post_init__(self) -> None:
         check_tolerance(self.tolerance)
 
-    def apply(self, target: Any, correction: Correction) -> Any:
+    @classmethod
+    def accepts(cls, target: Any) -> bool:
+        return isinstance(target, GenericMap) or (isinstance(target, tuple) and len(target) == 2)
+
+    def apply(self, target: Any, correction: Correction, *, provenance: str | None = None) -> Any:
+        history = history_entry(correction, provenance)
         if isinstance(target, GenericMap):
-            return self._map(target, correction)
+            return self._map(target, correction, history)
         if isinstance(target, tuple) and len(target) == 2:
             data, coordinates = target
             if isinstance(coordinates, WCS):
                 return data, corrected_wcs(coordinates, correction, np.shape(data), self.tolerance)[0]
             if isinstance(coordinates, MutableMapping):
-                return data, corrected_header(coordinates, correction, np.shape(data), self.tolerance)[0]
+                cards, _ = refit(coordinates, correction, np.shape(data), self.tolerance)
+                header = copied(coordinates)
+                update_cards(header, cards)
+                add_history(header, history)
+                return data, header
         raise CorrectionError(
             f"The 'wcs' corrector takes a sunpy Map, (data, header) or (data, wcs); got {type(target).__name__}. "
             f"An NDCube is for 'ndcube', a path for 'fits'."
         )
 
-    def _map(self, target: GenericMap, correction: Correction) -> GenericMap:
+    def _map(self, target: GenericMap, correction: Correction, history: str) -> GenericMap:
         cards: dict[str, float] = {}
         if not is_nothing(correction):
             part = _map_part(target)
@@ -69,7 +78,7 @@ class WCSCorrector(Corrector):
             cards, residual = _map_cards(target, part, solution)
             check_residual(residual, self.tolerance, crota=_map_crota_key(target) is not None)
         corrected = _with_cards(target, cards)
-        add_history(corrected.meta, history_entry(correction))
+        add_history(corrected.meta, history)
         return corrected
 
 
@@ -104,17 +113,6 @@ def corrected_wcs(wcs: WCS, correction: Correction, shape: Sequence[int], tolera
     _set_keywords(new, values | cards, crota)
     residual = solution.residual(SkyPart.from_wcs(new))
     check_residual(residual, tolerance, crota=crota)
-    return new, residual
-
-
-def corrected_header(
-    header: MutableMapping[str, Any], correction: Correction, shape: Sequence[int], tolerance: float = 0.1
-) -> tuple[Any, float]:
-    """Copy of a header, of the same type, with a correction and its HISTORY written in; and the residual in pixels."""
-    cards, residual = refit(header, correction, shape, tolerance)
-    new = copied(header)
-    update_cards(new, cards)
-    add_history(new, history_entry(correction))
     return new, residual
 
 

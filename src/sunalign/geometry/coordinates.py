@@ -138,6 +138,11 @@ class PixelGrid:
         plane = tangent_basis(*(float(a) for a in self.angles(x, y))) @ self.matrix
         return plane[1:, :2] / (plane[0] @ [x, y, 1.0])
 
+    def axes(self, x: float, y: float) -> np.ndarray:
+        """Unit vectors on the sky, shape (2, 2) as columns, along the pixel axes x and y at a pixel."""
+        linear = self.jacobian(x, y)
+        return np.asarray(linear / np.hypot(*linear))
+
     @cached_property
     def pixel_size(self) -> tuple[float, float]:
         """Lengths, in radians, of a step along the pixel axes x and y at the centre."""

@@ -6,18 +6,38 @@ variances over each shift's own overlap, so that the result is exact: equal to c
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
 import numpy as np
 from scipy import fft
 
 from sunalign.abc import ShiftSurface
 
-__all__ = ["masked_ncc_surface"]
+__all__ = ["masked_ncc_surface", "transforms_kept"]
 
 _Transforms = tuple[np.ndarray, np.ndarray, np.ndarray]
 
-# Transforms of the images met last. A search over scales and rotations meets one target again and again.
-_CACHE: dict[tuple[int, int, tuple[int, ...], tuple[int, ...], str], _Transforms] = {}
-_CACHE_SIZE = 4
+_Kept = dict[tuple[int, int, tuple[int, ...], tuple[int, ...], str], _Transforms]
+
+# A variable of the context and not of the module: what one alignment keeps is neither seen by one in another thread nor
+# left behind when it ends.
+_KEPT: ContextVar[_Kept | None] = ContextVar("kept transforms", default=None)
+_MOST = 4
+
+
+@contextmanager
+def transforms_kept() -> Iterator[None]:
+    """Keep the transforms of the images met last while the ``with`` block lasts.
+
+    A search over scales and rotations meets one target again and again.
+    """
+    token = _KEPT.set({})
+    try:
+        yield
+    finally:
+        _KEPT.reset(token)
 
 
 def masked_ncc_surface(
@@ -81,13 +101,16 @@ def _ratio(covariance: np.ndarray, var_r: np.ndarray, var_t: np.ndarray, precisi
 def _transforms(
     image: np.ndarray, mask: np.ndarray, shape: tuple[int, int], precision: type[np.floating]
 ) -> _Transforms:
+    kept = _KEPT.get()
+    if kept is None:
+        return _transform(image, mask, shape, precision)
     # Hashing the bytes costs a hundredth of the transforms and, unlike an id, cannot take one array for another.
     key = (hash(image.tobytes()), hash(mask.tobytes()), image.shape, shape, np.dtype(precision).name)
-    if key not in _CACHE:
-        while len(_CACHE) >= _CACHE_SIZE:
-            _CACHE.pop(next(iter(_CACHE)))
-        _CACHE[key] = _transform(image, mask, shape, precision)
-    return _CACHE[key]
+    if key not in kept:
+        while len(kept) >= _MOST:
+            kept.pop(next(iter(kept)))
+        kept[key] = _transform(image, mask, shape, precision)
+    return kept[key]
 
 
 def _transform(

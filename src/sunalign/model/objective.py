@@ -15,18 +15,15 @@ from astropy.table import QTable
 
 from sunalign.abc import Metric, NormalEquations, SupportsGaussNewton, SupportsShiftSurface
 from sunalign.correction import PARAMETERS, UNITS
+from sunalign.model.budget import Budget, BudgetSpent
 from sunalign.model.problem import Problem
 from sunalign.model.search_space import SearchSpace
 from sunalign.model.surface import SearchSurface
 from sunalign.model.workers import WorkerPool
 
-__all__ = ["BudgetSpent", "Objective"]
+__all__ = ["Objective"]
 
 _DECIMALS = 9  # Of a parameter, in its unit, where two trials count as one.
-
-
-class BudgetSpent(Exception):
-    """The evaluations that were allowed are used up."""
 
 
 class Objective:
@@ -34,12 +31,10 @@ class Objective:
 
     Attributes
     ----------
-    problem : `~sunalign.model.problem.Problem`
-    space : `SearchSpace`
-    nfev : `int`
-        Number of images compared so far, at any resolution.
-    iteration : `int`
-        Written into the history; optimizers may count with it.
+    space : `~sunalign.model.SearchSpace`
+        The free parameters.
+    problem : `~sunalign.model.Problem`
+        The forward model, for what judges an answer; an optimizer needs nothing of it.
     """
 
     def __init__(
@@ -50,14 +45,15 @@ class Objective:
         n_jobs: int = 1,
         max_evaluations: int | None = None,
         progress: Callable[[int, float], None] | None = None,
+        budget: Budget | None = None,
     ) -> None:
         self.problem = problem
         self.space = space
-        self.iteration = 0
+        self._iteration = 0
         self._cache: dict[tuple[float, ...], float] = {}
         self._rows: list[tuple[float, ...]] = []
         self._best: tuple[float, np.ndarray] | None = None
-        self._counter = _Counter(max_evaluations, progress)
+        self._budget = budget or Budget(max_evaluations, progress)
         self._pool = WorkerPool(problem, n_jobs) if n_jobs > 1 else None
 
     def __enter__(self) -> Objective:
@@ -69,7 +65,27 @@ class Objective:
     @property
     def max_evaluations(self) -> int | None:
         """How many evaluations are allowed."""
-        return self._counter.allowed
+        return self._budget.allowed
+
+    @property
+    def metric(self) -> Metric:
+        """What scores the candidates."""
+        return self.problem.metric
+
+    @property
+    def n_valid(self) -> int:
+        """Number of the target's pixels that can be compared, at this resolution."""
+        return self.problem.n_valid
+
+    @property
+    def iteration(self) -> int:
+        """Number of the current round, as the history has it; see `new_iteration`."""
+        return self._iteration
+
+    def new_iteration(self) -> int:
+        """Begin a new round of the search; its number goes into the history of every evaluation that follows."""
+        self._iteration += 1
+        return self._iteration
 
     def close(self) -> None:
         """Remove the workers' copy of the arrays; the workers themselves are kept for the next alignment."""
@@ -81,7 +97,7 @@ class Objective:
         x = np.asarray(x, float)
         key = _key(x)
         if key not in self._cache:
-            self._counter.claim(1)
+            self._budget.claim(1)
             self._remember(key, x, self.problem.score(x))
         return self._cache[key]
 
@@ -93,9 +109,9 @@ class Objective:
             # Of points that count as one the first is the one to score, as it would be one by one.
             if (key := _key(x)) not in self._cache:
                 new.setdefault(key, x)
-        allowed = list(new.items())[: self._counter.left(len(new))]
+        allowed = list(new.items())[: self._budget.left(len(new))]
         if allowed:
-            self._counter.claim(len(allowed))
+            self._budget.claim(len(allowed))
             xs = np.array([x for _, x in allowed])
             scores = self._pool.scores(xs) if self._pool is not None else [self.problem.score(x) for x in xs]
             for (key, x), score in zip(allowed, scores, strict=True):
@@ -106,10 +122,10 @@ class Objective:
 
     def _remember(self, key: tuple[float, ...], x: np.ndarray, score: float) -> None:
         self._cache[key] = score
-        self._rows.append((self.iteration, *self.problem.parameters(x).values(), score))
+        self._rows.append((self._iteration, *self.problem.parameters(x).values(), score))
         if self._best is None or score > self._best[0]:
             self._best = (score, x.copy())
-        self._counter.show(self._best[0])
+        self._budget.show(self._best[0])
 
     @property
     def best(self) -> tuple[np.ndarray, float] | None:
@@ -119,7 +135,7 @@ class Objective:
     @property
     def nfev(self) -> int:
         """Number of images compared so far, at any resolution."""
-        return self._counter.spent
+        return self._budget.spent
 
     @property
     def history(self) -> QTable:
@@ -146,7 +162,7 @@ class Objective:
 
     def normal_equations(self, x: np.ndarray) -> NormalEquations:
         """Second-order model around a point; counts as one evaluation and enters the history."""
-        self._counter.claim(1)
+        self._budget.claim(1)
         equations = self.problem.normal_equations(x)
         if not np.isfinite(equations.score):
             equations = equations._replace(score=-np.inf)
@@ -157,7 +173,7 @@ class Objective:
 
     def shift_surface(self, x: np.ndarray) -> SearchSurface:
         """Scores at every shift of whole pixels within the bounds, all else as in ``x``; counts as one evaluation."""
-        self._counter.claim(1)
+        self._budget.claim(1)
         # A shift of a pixel of a target that is tried larger is larger by as much, and turned as the target is.
         linear = self.problem.pixel_on_sky(x)
         lower, upper = self._shift_bounds(x)
@@ -217,30 +233,7 @@ class Objective:
         return self._sharing(replace(self.problem, metric=metric))
 
     def _sharing(self, problem: Problem) -> Objective:
-        other = Objective(problem, self.space)
-        other._counter = self._counter
-        return other
-
-
-class _Counter:
-    """Evaluations spent and allowed, shared between resolutions."""
-
-    def __init__(self, allowed: int | None, progress: Callable[[int, float], None] | None) -> None:
-        self.allowed = allowed
-        self.spent = 0
-        self._progress = progress
-
-    def left(self, wanted: int) -> int:
-        return wanted if self.allowed is None else max(0, min(wanted, self.allowed - self.spent))
-
-    def claim(self, n: int) -> None:
-        if self.left(n) < n:
-            raise BudgetSpent
-        self.spent += n
-
-    def show(self, best: float) -> None:
-        if self._progress is not None:
-            self._progress(self.spent, best)
+        return Objective(problem, self.space, budget=self._budget)
 
 
 def _key(x: np.ndarray) -> tuple[float, ...]:

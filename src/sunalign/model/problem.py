@@ -72,8 +72,7 @@ class Problem:
 
     @cached_property
     def _axes(self) -> np.ndarray:
-        linear = self.base.jacobian(*self.pivot)
-        return linear / np.hypot(*linear)
+        return self.base.axes(*self.pivot)
 
     @cached_property
     def _pivot_sky(self) -> u.Quantity:

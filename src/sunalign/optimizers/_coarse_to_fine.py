@@ -62,7 +62,7 @@ class CoarseToFine(Optimizer):
         peaks = self._coarse_peaks(coarse, space)
         if not objective.has_normal_equations:
             log.info(
-                f"The metric {type(objective.problem.metric).__name__} offers no normal equations; "
+                f"The metric {type(objective.metric).__name__} offers no normal equations; "
                 f"'hill-climb' refines the coarse peak."
             )
             return self._hill_climb(objective, space, peaks, rng)
@@ -83,7 +83,7 @@ class CoarseToFine(Optimizer):
         judge = coarse if coarse.has_shift_surface else coarse.with_metric(NCC())
         surface = judge.shift_surface(space.start)
         surfaces = [(space.start, surface)]
-        if peak_significance(surface, judge.problem.n_valid) > _CLEAR:
+        if peak_significance(surface, judge.n_valid) > _CLEAR:
             return self._points(judge, space, surfaces)[:1]
         if any(not name.startswith("shift") for name in space.names):
             log.debug("The coarse peak is ambiguous; searching a grid of scales and rotations.")
@@ -105,4 +105,7 @@ class CoarseToFine(Optimizer):
     ) -> OptimizeResult:
         scores = [objective(x) for x in [*peaks, space.start]]
         start = [*peaks, space.start][int(np.argmax(scores))]
-        return HillClimb().climb_from(objective, space, start)
+        hill_climb = HillClimb()
+        found = hill_climb.climb_from(objective, space, start)
+        found.refined_by = hill_climb
+        return found

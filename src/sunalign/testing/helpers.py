@@ -31,7 +31,8 @@ from sunalign.correction import UNITS
 from sunalign.geometry.coordinates import PixelGrid
 from sunalign.images import Image
 from sunalign.metrics import NCC
-from sunalign.model.objective import BudgetSpent, Objective
+from sunalign.model.budget import BudgetSpent
+from sunalign.model.objective import Objective
 from sunalign.model.problem import Problem
 from sunalign.model.reference import ImageReference
 from sunalign.model.search_space import SearchSpace

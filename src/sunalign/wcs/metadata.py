@@ -51,7 +51,9 @@ def add_history(meta: MutableMapping[str, Any], text: str) -> None:
     text : `str`
         Characters that FITS does not allow are spelt out or replaced by ``?``.
     """
-    lines = [part for line in text.splitlines() for part in textwrap.wrap(_ascii(line), 72) or [""]]
+    # Names such as coarse-to-fine stay whole, so that they can be searched for.
+    wrapped = [textwrap.wrap(_ascii(line), 72, break_on_hyphens=False) or [""] for line in text.splitlines()]
+    lines = [part for parts in wrapped for part in parts]
     if isinstance(meta, fits.Header):
         for line in lines:
             meta.add_history(line)

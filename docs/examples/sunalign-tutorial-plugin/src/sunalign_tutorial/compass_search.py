@@ -38,7 +38,7 @@ class CompassSearch(Optimizer):
         steps = self.first_step * np.diag(space.step)
         for _ in range(self.halvings + 1):
             while True:
-                objective.iteration += 1
+                objective.new_iteration()
                 points = space.clip(best + np.concatenate([steps, -steps]))
                 scores = objective.many(points)
                 if not scores.max() > score:
