@@ -11,7 +11,7 @@ import numpy as np
 import astropy.units as u
 
 from sunalign.exceptions import CorrectionError
-from sunalign.geometry.coordinates import ARCSEC, PixelGrid, angles, tangent_basis
+from sunalign.geometry.coordinates import ARCSEC, PixelGrid, angles, nearest_turn, tangent_basis
 
 __all__ = ["PARAMETERS", "UNITS", "Correction", "moved_pixels", "with_error"]
 
@@ -181,12 +181,12 @@ class Correction:
     def rotation(self) -> u.Quantity:
         """Mean counter-clockwise turn of the two pixel axes on the sky."""
         first, second = self._turns
-        return np.degrees(first + _half_turns(second - first) / 2) * u.deg
+        return np.degrees(first + nearest_turn(second - first) / 2) * u.deg
 
     @property
     def shear(self) -> u.Quantity:
         """Difference of the turns of the two pixel axes, 0 for what five parameters can express."""
-        return np.degrees(_half_turns(self._turns[1] - self._turns[0])) * u.deg
+        return np.degrees(nearest_turn(self._turns[1] - self._turns[0])) * u.deg
 
     @property
     def _turns(self) -> np.ndarray:
@@ -334,9 +334,5 @@ def _same(one: np.ndarray | None, other: np.ndarray | None) -> bool:
     return np.array_equal(one, other, equal_nan=True)
 
 
-def _half_turns(angle: float) -> float:
-    return (angle + np.pi) % (2 * np.pi) - np.pi
-
-
 def _wrapped(difference: np.ndarray) -> np.ndarray:
-    return np.array([_half_turns(difference[0]), difference[1]])
+    return np.array([nearest_turn(difference[0]), difference[1]])

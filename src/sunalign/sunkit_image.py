@@ -20,7 +20,6 @@ from typing import Any, Protocol
 import numpy as np
 
 import astropy.units as u
-from astropy.wcs import WCS
 
 from sunalign.alignment.align import align
 from sunalign.correction import Correction
@@ -28,6 +27,7 @@ from sunalign.exceptions import CorrectionError, PluginConflictError
 from sunalign.geometry.coordinates import ARCSEC, PixelGrid
 from sunalign.images import to_image
 from sunalign.reference_builders import ImageBuilder
+from sunalign.wcs.celestial import new_wcs
 
 __all__ = [
     "AffineParams",
@@ -244,12 +244,8 @@ def _on_pixels(shape: tuple[int, ...]) -> PixelGrid:
     if len(shape) != 2:
         raise CorrectionError(f"Two-dimensional arrays can be coaligned; got one of {len(shape)} dimensions.")
     ny, nx = shape
-    wcs = WCS(naxis=2)
-    wcs.wcs.ctype = ["HPLN-TAN", "HPLT-TAN"]
-    wcs.wcs.cunit = ["arcsec", "arcsec"]
-    wcs.wcs.cdelt = [1, 1]
-    wcs.wcs.crpix = [(nx + 1) / 2, (ny + 1) / 2]
-    return PixelGrid(wcs, (ny, nx))
+    centre = np.array([nx - 1, ny - 1]) / 2
+    return PixelGrid(new_wcs(("HPLN-TAN", "HPLT-TAN"), np.zeros(2), np.eye(2) / 3600, centre), (ny, nx))
 
 
 def _bounds(

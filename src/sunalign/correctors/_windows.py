@@ -17,6 +17,7 @@ from ndcube.ndcube_sequence import NDCubeSequenceBase
 from sunalign.correction import Correction
 from sunalign.correctors._correct import correct
 from sunalign.exceptions import CorrectionError, warn_user
+from sunalign.geometry.coordinates import nearest_turn
 from sunalign.images.cubes import CubeSky, cube_sky, window_name
 from sunalign.wcs.celestial import flat_wcs
 
@@ -148,7 +149,7 @@ def _plane_and_shape(sky: CubeSky, cube: NDCubeBase) -> tuple[WCS, np.ndarray]:
 def _distance(a: WCS, mine: np.ndarray, b: WCS, theirs: np.ndarray) -> float:
     """Largest distance, in pixels of the first, between points of two WCS."""
     (lon, lat), (lon2, lat2) = (np.array(wcs.wcs_pix2world(*pixels, 0)) for wcs, pixels in ((a, mine), (b, theirs)))
-    apart = np.array([((lon - lon2 + 180) % 360 - 180) * np.cos(np.radians(lat)), lat - lat2])
+    apart = np.array([nearest_turn(lon - lon2, 360) * np.cos(np.radians(lat)), lat - lat2])
     return float(np.hypot(*(np.linalg.inv(a.pixel_scale_matrix) @ apart)).max())
 
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from astropy.wcs import WCS
 
-__all__ = ["ARCSEC", "PixelGrid", "angles", "apply_homography", "direction", "tangent_basis"]
+__all__ = ["ARCSEC", "PixelGrid", "angles", "apply_homography", "direction", "nearest_turn", "tangent_basis"]
 
 #: One arcsecond in radians.
 ARCSEC = np.pi / 180 / 3600
@@ -26,6 +26,19 @@ def direction(tx: np.ndarray | float, ty: np.ndarray | float) -> np.ndarray:
     """Unit vectors, shape (3, ...), of helioprojective angles in radians."""
     tx, ty = np.broadcast_arrays(np.asarray(tx, float), np.asarray(ty, float))
     return np.array([np.cos(ty) * np.cos(tx), np.cos(ty) * np.sin(tx), np.sin(ty)])
+
+
+def nearest_turn(angle: np.ndarray | float, period: float = 2 * np.pi) -> np.ndarray:
+    """Angle, or array of them, less whole turns: within half a turn of zero.
+
+    Parameters
+    ----------
+    angle : `float` or `numpy.ndarray`
+        In the unit of the period.
+    period : `float`
+        A whole turn; 2 pi for radians, 360 for degrees.
+    """
+    return np.asarray((angle + period / 2) % period - period / 2)
 
 
 def angles(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

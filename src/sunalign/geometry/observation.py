@@ -12,6 +12,8 @@ import astropy.units as u
 from astropy.coordinates import SkyCoord
 from astropy.time import Time
 
+from sunpy.sun.constants import radius as solar_radius
+
 from sunalign.exceptions import AlignmentError, warn_user
 from sunalign.geometry.coordinates import ARCSEC, PixelGrid
 from sunalign.geometry.mapping import Carry, PixelMapping
@@ -22,7 +24,7 @@ from sunalign.images import Image
 
 __all__ = ["Modelling", "View", "check_modelling", "image_carry", "said_of_rotation", "views_of", "warn_if_unknown"]
 
-_RSUN = 6.957e8
+_RSUN = float(solar_radius.to_value(u.m))
 
 #: Reference pixels; what moves nothing by more is left out.
 NEGLIGIBLE = 1e-3

@@ -13,17 +13,19 @@ from typing import Any
 import numpy as np
 
 import astropy.units as u
+from astropy import constants
 from astropy.coordinates import SkyCoord
 from astropy.time import Time
 
 from sunalign.exceptions import AlignmentError
+from sunalign.geometry.coordinates import nearest_turn
 from sunalign.geometry.rotation import Place, place_of, stonyhurst_zero
 from sunalign.images import Image
 
-__all__ = ["Seen", "Track", "observer_track", "same_observer", "seen_by", "spacecraft"]
+__all__ = ["AU", "Seen", "Track", "observer_track", "same_observer", "seen_by", "spacecraft"]
 
-AU = 1.495978707e11
-_GM_SUN = 1.32712440018e20
+AU = float(constants.au.si.value)
+_GM_SUN = float(constants.GM_sun.si.value)
 
 #: Metres by which positions of one spacecraft may differ, and by which those of spacecraft about Earth and L1 do.
 _OWN_SLACK = 5e-4 * AU
@@ -277,7 +279,7 @@ def _free_fall(position: np.ndarray, velocity: np.ndarray, start: float) -> Call
         f = 1 - k * seconds**2 / 2 + k * radial * seconds**3 / 2
         g = seconds - k * seconds**3 / 6
         x, y, z = position[:, None] * f.ravel() + velocity[:, None] * g.ravel()
-        turned = (np.arctan2(y, x) - longitude + np.pi) % (2 * np.pi) - np.pi
+        turned = nearest_turn(np.arctan2(y, x) - longitude)
         parts = (longitude + turned, np.arctan2(z, np.hypot(x, y)), np.sqrt(x**2 + y**2 + z**2))
         return Place(*(part.reshape(seconds.shape) for part in parts))
 
@@ -289,8 +291,7 @@ def _with_earth(target: Seen) -> Track:
 
     def place(seconds: np.ndarray) -> Place:
         seconds = np.atleast_1d(np.asarray(seconds, float))
-        turned = stonyhurst_zero(target.date + seconds * u.s) - zero
-        turned = (turned + np.pi) % (2 * np.pi) - np.pi
+        turned = nearest_turn(stonyhurst_zero(target.date + seconds * u.s) - zero)
         same = np.ones_like(turned)
         return Place(target.place.longitude + turned, target.place.latitude * same, target.place.distance * same)
 

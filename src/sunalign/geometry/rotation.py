@@ -19,8 +19,10 @@ from typing import NamedTuple
 import numpy as np
 
 import astropy.units as u
-from astropy.coordinates import SkyCoord
+from astropy.coordinates import SkyCoord, angular_separation
 from astropy.time import Time
+
+from sunpy.sun.constants import sidereal_rotation_rate
 
 from sunalign.geometry.times import interpolate_columns
 
@@ -30,7 +32,7 @@ __all__ = ["ROTATION", "LinearCarry", "Place", "SphereCarry", "SurfaceCarry", "p
 #: (Sol. Phys. 130, 295), the default of `sunpy.sun.models.differential_rotation`; "rigid" is the Carrington rate.
 ROTATION = {
     "differential": (2.894e-6, -0.428e-6, -0.370e-6),
-    "rigid": (np.pi / 180 / 86400 * 14.1844, 0.0, 0.0),
+    "rigid": (float(sidereal_rotation_rate.to_value(u.rad / u.s)), 0.0, 0.0),
     "none": (0.0, 0.0, 0.0),
 }
 
@@ -58,8 +60,7 @@ class Place(NamedTuple):
 
     def separation(self, other: Place) -> np.ndarray:
         """Angle between two places as seen from the Sun's centre, radians."""
-        mine, theirs = self.cartesian / self.distance, other.cartesian / other.distance
-        return 2 * np.arcsin(np.clip(np.linalg.norm((mine.T - theirs.T).T, axis=0) / 2, 0, 1))
+        return np.asarray(angular_separation(self.longitude, self.latitude, other.longitude, other.latitude))
 
 
 def stonyhurst_zero(time: Time) -> np.ndarray:

@@ -20,6 +20,7 @@ from ndcube.wcs.wrappers import CompoundLowLevelWCS, ReorderedLowLevelWCS, Resam
 from sunpy.coordinates import HeliographicStonyhurst, Helioprojective, get_body_heliographic_stonyhurst
 
 from sunalign.exceptions import ImageError
+from sunalign.geometry.coordinates import nearest_turn
 from sunalign.wcs.celestial import flat_wcs, new_wcs
 
 __all__ = ["CubeSky", "cube_sky", "sky_worlds", "window_name"]
@@ -195,7 +196,7 @@ def _tan_fit(
     finite = np.isfinite(lon) & np.isfinite(lat)
     if finite.sum() < 4:
         raise ImageError(f"The {type(wcs).__name__} of {name} gives no sky coordinates inside the image.")
-    lon, lat, pixels = (lon[finite] + 180) % 360 - 180, lat[finite], pixels[:, finite]
+    lon, lat, pixels = nearest_turn(lon[finite], 360), lat[finite], pixels[:, finite]
     design = np.vstack([pixels, np.ones(pixels.shape[1])])
 
     def left(crval: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

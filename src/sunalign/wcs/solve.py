@@ -13,7 +13,7 @@ from astropy.wcs import WcsError
 
 from sunalign.correction import Correction
 from sunalign.exceptions import CorrectionError
-from sunalign.geometry.coordinates import angles, direction
+from sunalign.geometry.coordinates import angles, direction, nearest_turn
 from sunalign.wcs.sky_part import SkyPart
 
 __all__ = ["NEGLIGIBLE", "Solution", "check_residual", "is_nothing", "near", "sample_pixels", "solve"]
@@ -131,4 +131,4 @@ def check_residual(residual: float, tolerance: float, *, crota: bool = False) ->
 
 def near(new: np.ndarray, old: np.ndarray) -> np.ndarray:
     """Longitude and latitude in degrees, the longitude on the branch of the old one."""
-    return np.array([old[0] + (new[0] - old[0] + 180) % 360 - 180, new[1]])
+    return np.array([old[0] + nearest_turn(new[0] - old[0], 360), new[1]])
