@@ -170,5 +170,8 @@ def test_options_are_checked():
         Carrington(solar_rotation="fast")
     header = {"CTYPE1": "HPLN-TAN", "CTYPE2": "HPLT-TAN", "CUNIT1": "arcsec", "CUNIT2": "arcsec", "CDELT1": 1.0}
     bare = (np.ones((20, 20)), {**header, "CDELT2": 1.0})
-    with pytest.raises(AlignmentError, match="nothing can be placed on the Sun"):
+    with (
+        pytest.warns(SunalignUserWarning, match="does not say when it was taken"),
+        pytest.raises(AlignmentError, match="nothing can be placed on the Sun"),
+    ):
         Carrington().build([bare], to_image(bare))

@@ -60,11 +60,13 @@ def prepare(image: Image, mask: np.ndarray | None, limits: Limits | None, word: 
         For the messages.
     """
     if mask is not None:
-        mask = np.asarray(mask)
+        # A mask has the shape of what was given.
+        mask = np.asarray(mask).T if image.transposed else np.asarray(mask)
         if mask.shape != image.data.shape or mask.dtype != bool:
+            theirs = [shape[::-1] if image.transposed else shape for shape in (image.data.shape, mask.shape)]
             raise AlignmentError(
-                f"'{word}_mask' is a boolean array of the {word}'s shape {image.data.shape}, True where a pixel is to "
-                f"be ignored; got {mask.dtype} of shape {mask.shape}."
+                f"'{word}_mask' is a boolean array of the {word}'s shape {theirs[0]}, True where a pixel is to "
+                f"be ignored; got {mask.dtype} of shape {theirs[1]}."
             )
         image = image.masked(mask)
     if limits is not None:

@@ -22,6 +22,7 @@ from sunalign.exceptions import CorrectionError
 from sunalign.wcs.header import plain_values
 from sunalign.wcs.keywords import keywords
 from sunalign.wcs.metadata import add_history, copied, history_entry, update_cards
+from sunalign.wcs.readable import STOPS_AT_A_DATE, readable_map
 from sunalign.wcs.refit import refit
 from sunalign.wcs.sky_part import SkyPart
 from sunalign.wcs.solve import Solution, check_residual, is_nothing, sample_pixels, solve
@@ -124,7 +125,7 @@ def _map_part(target: GenericMap) -> SkyPart:
     with warnings.catch_warnings():
         # Neither the observer nor the date matters here.
         warnings.filterwarnings("ignore", "Missing metadata for observ", SunpyMetadataWarning)
-        read = replace(SkyPart.from_wcs(target.wcs), lonpole=np.nan, latpole=90.0)
+        read = replace(SkyPart.from_wcs(_wcs_of(target)), lonpole=np.nan, latpole=90.0)
     if read.axes != (0, 1):
         return read
     per_unit = np.array([unit.to(u.deg) for unit in target.spatial_units])
@@ -140,6 +141,14 @@ def _map_part(target: GenericMap) -> SkyPart:
         for a, b in ((sharp.rows, read.rows), (sharp.crpix, read.crpix), (sharp.crval, read.crval))
     )
     return sharp if same else read
+
+
+def _wcs_of(target: GenericMap) -> WCS:
+    try:
+        return target.wcs
+    except STOPS_AT_A_DATE:
+        # Where sunpy stops at a date, the rest of the header is as good as ever.
+        return readable_map(target).wcs
 
 
 def _map_crota_key(target: GenericMap) -> str | None:

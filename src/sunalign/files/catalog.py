@@ -23,6 +23,7 @@ from sunpy.time import parse_time
 
 from sunalign._progress import tracked
 from sunalign.exceptions import AlignmentError, CoverageError
+from sunalign.geometry.dates import read_dates
 from sunalign.geometry.observers import spacecraft
 from sunalign.images import to_image
 
@@ -223,15 +224,12 @@ def _from_header(path: Path) -> _Entry | None:
 
 
 def _described(path: Path, header: fits.Header) -> _Entry | None:
-    date = next((header[key] for key in ("DATE-AVG", "DATE-OBS", "DATE_OBS", "DATE-BEG") if header.get(key)), None)
+    date = read_dates(header).reference
     if date is None:
         return None
     words = [str(header.get(key, "")) for key in ("INSTRUME", "DETECTOR", "WAVELNTH")]
     detector = "".join(word for i, word in enumerate(words) if word and word not in words[:i]).replace(" ", "").lower()
-    try:
-        return _Entry(path, detector or spacecraft(header).lower() or "unknown", parse_time(date))
-    except ValueError:
-        return None
+    return _Entry(path, detector or spacecraft(header).lower() or "unknown", date)
 
 
 def fido_query(

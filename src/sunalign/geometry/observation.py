@@ -150,6 +150,8 @@ def views_of(
     assumptions: dict[str, str] = {}
     times, dates = target.times, [image.date for image in references]
     simultaneous = _without_dates(target, times, references, dates, assumptions)
+    if simultaneous and modelling.solar_rotation != "none":
+        _warn_of_no_date(target, references)
     observers = _observers(target, references, simultaneous, assumptions)
     if observers is None:
         return None
@@ -191,6 +193,14 @@ def _without_dates(
         assumptions["dates"] = f"{missing[0] if missing else target.name} has none: taken to be simultaneous"
         return True
     return False
+
+
+def _warn_of_no_date(target: Image, references: Sequence[Image]) -> None:
+    name = next(image.name for image in (*references, target) if image.date is None)
+    warn_user(
+        f"{name} does not say when it was taken; target and reference are taken to be simultaneous. Add DATE-OBS to "
+        f"its header if that is wrong.",
+    )
 
 
 def _observers(

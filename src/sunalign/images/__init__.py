@@ -4,6 +4,6 @@
 ``(data, header)``, ``(data, wcs)`` or the path of a FITS file. The rest of the package sees `Image`.
 """
 
-from sunalign.images._images import Image, clean_data, read_map, to_image
+from sunalign.images._images import Image, clean_data, map_image, read_map, to_image
 
-__all__ = ["Image", "clean_data", "read_map", "to_image"]
+__all__ = ["Image", "clean_data", "map_image", "read_map", "to_image"]

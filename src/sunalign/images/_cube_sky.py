@@ -23,7 +23,7 @@ from sunalign.exceptions import ImageError
 from sunalign.geometry.coordinates import nearest_turn
 from sunalign.wcs.celestial import flat_wcs, new_wcs
 
-__all__ = ["CubeSky", "cube_sky", "sky_worlds", "window_name"]
+__all__ = ["CubeSky", "cube_sky", "sky_worlds", "unwrapped", "window_name"]
 
 #: Largest error, in pixels, of the FITS WCS that stands for another kind of WCS.
 _TOLERANCE = 0.01
@@ -68,7 +68,7 @@ def cube_sky(cube: NDCubeBase, name: str = "The cube") -> CubeSky:
         The cube has no two such axes, or coordinates that no FITS WCS says.
     """
     wcs, shape = cube.wcs.low_level_wcs, cube.data.shape
-    core, matrix, offset = _unwrapped(wcs)
+    core, matrix, offset = unwrapped(wcs)
     if not isinstance(core, WCS):
         return _fitted(wcs, shape, name)
     if min(core.wcs.lng, core.wcs.lat) < 0:
@@ -87,7 +87,7 @@ def sky_worlds(wcs: BaseLowLevelWCS) -> tuple[int, int] | None:
     return (lon[0], lat[0]) if len(lon) == len(lat) == 1 else None
 
 
-def _unwrapped(wcs: BaseLowLevelWCS) -> tuple[BaseLowLevelWCS, np.ndarray, np.ndarray]:
+def unwrapped(wcs: BaseLowLevelWCS) -> tuple[BaseLowLevelWCS, np.ndarray, np.ndarray]:
     """Core of a WCS, and the matrix and offset that lead from its own pixels (0-based) to the core's."""
     # None of the wrappers says publicly what it wraps; the names below are the same since ndcube 2.0 and astropy 4.0.
     if isinstance(wcs, SlicedLowLevelWCS):
@@ -106,7 +106,7 @@ def _unwrapped(wcs: BaseLowLevelWCS) -> tuple[BaseLowLevelWCS, np.ndarray, np.nd
         start = np.zeros(len(step))
     else:
         return wcs, np.eye(wcs.pixel_n_dim), np.zeros(wcs.pixel_n_dim)
-    core, matrix, offset = _unwrapped(inner)
+    core, matrix, offset = unwrapped(inner)
     return core, matrix @ step, matrix @ start + offset
 
 

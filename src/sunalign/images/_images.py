@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
-from functools import cached_property, singledispatch
+from functools import singledispatch
 from pathlib import Path
 from typing import Any
 
@@ -25,16 +25,30 @@ from astropy.wcs import WCS
 from astropy.wcs.wcsapi import BaseLowLevelWCS
 
 import sunpy.map
+from ndcube import NDCollection
+from ndcube.ndcube import NDCubeBase
+from ndcube.ndcube_sequence import NDCubeSequenceBase
 from sunpy.coordinates.wcs_utils import solar_wcs_frame_mapping
 from sunpy.map import GenericMap
-from sunpy.util.exceptions import SunpyMetadataWarning
 
-from sunalign.exceptions import ImageError, told
+from sunalign.exceptions import ImageError, told, warn_user
 from sunalign.geometry.coordinates import PixelGrid
-from sunalign.geometry.times import StepTimes, refuse_sit_and_stare, step_times
-from sunalign.wcs.celestial import celestial_wcs, two_axes
+from sunalign.geometry.dates import Dates, read_dates, wcs_dates, without_dates
+from sunalign.geometry.times import StepTimes, header_runs_along_rows, header_times, refuse_sit_and_stare
+from sunalign.images._cube_times import cube_runs_along_rows, cube_times
+from sunalign.wcs.celestial import celestial_wcs, flat_wcs, two_axes
+from sunalign.wcs.readable import dates_itself, quiet_about_metadata, readable_map
 
 __all__ = ["Image", "celestial_wcs", "clean_data", "read_map", "to_image"]
+
+
+@dataclass(frozen=True, eq=False)
+class _Known:
+    """What was read once of an image and holds for all its crops and binnings: of one source and one WCS."""
+
+    source: Any
+    wcs: WCS
+    found: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,6 +68,8 @@ class Image:
     name : `str`
         How to speak of it in messages and titles.
     unit : `~astropy.units.UnitBase`, optional
+    transposed : `bool`
+        Whether rows and columns of the source have changed places, so that raster steps follow each other along x.
     """
 
     data: np.ndarray
@@ -62,6 +78,13 @@ class Image:
     source: Any = None
     name: str = "image"
     unit: u.UnitBase | None = None
+    transposed: bool = False
+    _known: _Known | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        known = self._known
+        if known is None or known.source is not self.source or known.wcs is not self.grid.wcs:
+            object.__setattr__(self, "_known", _Known(self.source, self.grid.wcs))
 
     @property
     def wcs(self) -> WCS:
@@ -73,38 +96,37 @@ class Image:
         """True where the image has no valid value."""
         return ~np.isfinite(self.data)
 
-    @cached_property
+    @property
     def observer(self) -> SkyCoord | None:
         """Where the image was seen from, in Heliographic Stonyhurst; `None` where the header does not say."""
-        if isinstance(self.source, GenericMap):
-            # The map would assume Earth and only warn; a missing observer is for the caller to decide about.
-            known = self.source._supported_observer_coordinates
-            if not any(all(key in self.source.meta for key in keys) for keys, _ in known):
-                return None
-            return self.source.observer_coordinate
-        frame = solar_wcs_frame_mapping(self.wcs)
-        observer = getattr(frame, "observer", None)
-        if observer is None or isinstance(observer, str):
-            return None
-        return SkyCoord(observer)
+        return self._once("observer", lambda: _observer(self))
 
-    @cached_property
+    @property
+    def dates(self) -> Dates:
+        """What the header says about when the image was taken; a warning where it contradicts itself."""
+        return self._once("dates", lambda: _told_dates(self))
+
+    @property
     def date(self) -> Time | None:
-        """Time the coordinates refer to, which is the map's reference date, else DATE-AVG, DATE-OBS or DATE-BEG."""
-        if isinstance(self.source, GenericMap):
-            # A map without a date would take the current time for one.
-            dated = ("_date_obs", "date_average", "date_start", "date_end")
-            return self.source.reference_date if any(getattr(self.source, name) for name in dated) else None
-        for key in ("DATE-AVG", "DATE-OBS", "DATE-BEG"):
-            value = self.meta.get(key) or self.meta.get(key.lower())
-            if value:
-                return Time(value)
-        return Time(self.wcs.wcs.dateobs) if self.wcs.wcs.dateobs else None
+        """Time the coordinates refer to; `None` where nothing dates the image.
 
-    @cached_property
+        The reference date of a map: DATE-AVG, else T_OBS, DATE-OBS or what there is (see `sunalign.geometry.dates`). Of
+        one image out of a sequence it is that image's own time.
+        """
+        return self._once("date", lambda: _date(self))
+
+    @property
     def times(self) -> StepTimes | None:
         """Time of every column; `None` where nothing dates the image."""
-        return step_times(self)
+        times = self._once("times", lambda: _times(self))
+        return None if times is None else times.on(self.grid)
+
+    def _once(self, name: str, find: Callable[[], Any]) -> Any:
+        """Find something that crops and binnings of an image have in common."""
+        found = self._known.found  # type: ignore[union-attr]
+        if name not in found:
+            found[name] = find()
+        return found[name]
 
     def crop(self, y: slice, x: slice) -> Image:
         """Sub-image of rows ``y`` and columns ``x``."""
@@ -130,12 +152,71 @@ class Image:
             for row in (1, 2):
                 header[f"PC{row}_{axis}"] = header.get(f"PC{row}_{axis}", float(row == axis)) * factor
         kept = {k: self.meta[k] for k in _PICTURE_KEYS if k in self.meta}
-        if self.date is not None:
-            kept.setdefault("date-obs", self.date.isot)
-        picture = sunpy.map.Map(self.data, {**kept, **dict(header)})
+        dates = replace(self.dates, reference=self.date).cards()
+        cards = {**kept, **(without_dates(header) if dates else header), **dates}
+        picture = sunpy.map.Map(self.data, cards)
         if isinstance(self.source, GenericMap):
             picture.plot_settings.update({k: v for k, v in self.source.plot_settings.items() if k != "norm"})
         return picture
+
+
+# When and from where
+
+
+def _told_dates(image: Image) -> Dates:
+    dates = read_dates(image.meta)
+    if dates.reference is None and not dates.problems and not isinstance(image.source, GenericMap):
+        # A map without a date gives its WCS the current time.
+        dates = read_dates(wcs_dates(image.wcs))
+    for problem in dates.problems:
+        warn_user(f"{image.name} has {problem}.")
+    return dates
+
+
+def _date(image: Image) -> Time | None:
+    if isinstance(image.source, NDCubeBase):
+        # What time has to say about one image out of a sequence; the header in the metadata is that of the first.
+        with suppress(ImageError):
+            times = image._once("cube", lambda: cube_times(image))
+            if times is not None and times.is_instant:
+                return times.at(0.0)
+    if isinstance(image.source, GenericMap) and dates_itself(type(image.source)):
+        return image.source.reference_date
+    return image.dates.reference
+
+
+def _times(image: Image) -> StepTimes | None:
+    if isinstance(image.source, NDCubeBase):
+        found = image._once("cube", lambda: cube_times(image))
+        if found is not None:
+            return found
+    return header_times(image)
+
+
+def _observer(image: Image) -> SkyCoord | None:
+    observer = _map_observer(image) if isinstance(image.source, GenericMap) else _wcs_observer(image)
+    if observer is None or image.date is None:
+        return observer
+    # At the image's own date: where in a sequence the header's is another, it is the best that is known.
+    return SkyCoord(observer.lon, observer.lat, observer.radius, frame="heliographic_stonyhurst", obstime=image.date)
+
+
+def _map_observer(image: Image) -> SkyCoord | None:
+    # The map would assume Earth and only warn; a missing observer is for the caller to decide about.
+    known = image.source._supported_observer_coordinates
+    if not any(all(key in image.source.meta for key in keys) for keys, _ in known):
+        return None
+    with quiet_about_metadata():
+        return image._once("readable", lambda: readable_map(image.source)).observer_coordinate
+
+
+def _wcs_observer(image: Image) -> SkyCoord | None:
+    wcs = image.wcs.deepcopy()
+    wcs.wcs.dateobs = wcs.wcs.dateavg = "" if image.dates.reference is None else image.dates.reference.utc.isot
+    observer = getattr(solar_wcs_frame_mapping(wcs), "observer", None)
+    if observer is None or isinstance(observer, str):
+        return None
+    return SkyCoord(observer)
 
 
 def _block_mean(data: np.ndarray, by: int, bx: int, shape: tuple[int, int]) -> np.ndarray:
@@ -192,13 +273,17 @@ def _(source: GenericMap) -> Image:
         source.meta.get("filename") or f"{source.observatory} {source.detector or source.instrument}".strip() or "map"
     )
     refuse_sit_and_stare(source.meta, name)
-    with warnings.catch_warnings():
-        # That an observer or a date is missing is told by what needs them; a unit is never needed.
-        warnings.filterwarnings("ignore", "Missing metadata for observ", SunpyMetadataWarning)
-        warnings.filterwarnings("ignore", "Could not parse unit string", SunpyMetadataWarning)
-        warnings.simplefilter("ignore", u.UnitsWarning)
-        grid, unit = PixelGrid(two_axes(source.wcs, name), source.data.shape), source.unit
-    return Image(clean_data(source.data, source.mask), grid, source.meta, source, name, unit)
+    return along_steps(map_image(source, clean_data(source.data, source.mask), name))
+
+
+def map_image(source: GenericMap, data: np.ndarray, name: str) -> Image:
+    """Image of a map, with data that may stand for the map's own."""
+    with quiet_about_metadata():
+        readable = readable_map(source)
+        grid, unit = PixelGrid(two_axes(readable.wcs, name), source.data.shape), source.unit
+    image = Image(data, grid, source.meta, source, name, unit)
+    image._once("readable", lambda: readable)
+    return image
 
 
 @to_image.register
@@ -211,7 +296,34 @@ def _(source: tuple) -> Image:  # type: ignore[type-arg]
     meta = {} if isinstance(header, BaseLowLevelWCS) else header
     wcs = two_axes(header if isinstance(header, BaseLowLevelWCS) else celestial_wcs(header), "The header")
     mask = data.mask if isinstance(data, np.ma.MaskedArray) else None
-    return Image(clean_data(np.ma.getdata(data), mask), PixelGrid(wcs, np.shape(data)), meta, source, "array")
+    image = Image(clean_data(np.ma.getdata(data), mask), PixelGrid(wcs, np.shape(data)), meta, source, "array")
+    return along_steps(image)
+
+
+@to_image.register
+def _(source: NDCubeBase) -> Image:
+    from sunalign.images.cubes import spectral_image  # cubes are images made of several; they need this module
+
+    return spectral_image(source)
+
+
+@to_image.register(NDCubeSequenceBase)
+@to_image.register(NDCollection)
+def _(source: Any) -> Image:
+    raise ImageError(
+        f"A {type(source).__name__} holds several cubes; align one of them, and give the correction to all with "
+        f"sunalign.correctors.apply_to_windows."
+    )
+
+
+def along_steps(image: Image) -> Image:
+    """Transpose an image whose raster steps follow each other along y, as in a header with latitude first."""
+    cube = isinstance(image.source, NDCubeBase)
+    if not (cube_runs_along_rows(image) if cube else header_runs_along_rows(image)):
+        return image
+    wcs = flat_wcs(image.wcs, np.array([[0.0, 1.0], [1.0, 0.0]]), np.zeros(2), image.name)
+    grid = PixelGrid(wcs, image.data.T.shape)
+    return replace(image, data=np.ascontiguousarray(image.data.T), grid=grid, transposed=True)
 
 
 @to_image.register(str)
@@ -262,8 +374,7 @@ def _quiet_about_length() -> Iterator[None]:
 
 _PICTURE_KEYS = (
     "telescop", "instrume", "detector", "obsrvtry", "wavelnth", "waveunit", "bunit", "rsun_ref", "rsun_obs",
-    "dsun_obs", "hgln_obs", "hglt_obs", "crln_obs", "crlt_obs", "date-obs", "date-avg", "date-beg", "date-end",
-    "exptime",
+    "dsun_obs", "hgln_obs", "hglt_obs", "crln_obs", "crlt_obs", "exptime",
 )  # fmt: skip
 
 

@@ -21,15 +21,13 @@ import numpy as np
 
 import astropy.units as u
 
-from ndcube import NDCollection
 from ndcube.ndcube import NDCubeBase
-from ndcube.ndcube_sequence import NDCubeSequenceBase
 
 from sunalign.exceptions import ImageError
 from sunalign.geometry.coordinates import PixelGrid
 from sunalign.geometry.times import refuse_sit_and_stare
-from sunalign.images import Image, clean_data, to_image
 from sunalign.images._cube_sky import CubeSky, cube_sky, window_name
+from sunalign.images._images import Image, along_steps, clean_data
 from sunalign.images._wavelengths import interval, lines, selected
 
 __all__ = ["CHOICES", "CubeSky", "cube_sky", "lines", "spectral_image", "window_name"]
@@ -103,21 +101,7 @@ def spectral_image(
     data = _reduced(_valid(cube, part), sky, reduce)
     if mask_dumbbells:
         data[_off_slit(meta, sky, data.shape[0], name)] = np.nan
-    return Image(data, PixelGrid(sky.wcs, data.shape), meta, cube, label or "cube", cube.unit)
-
-
-@to_image.register
-def _(source: NDCubeBase) -> Image:
-    return spectral_image(source)
-
-
-@to_image.register(NDCubeSequenceBase)
-@to_image.register(NDCollection)
-def _(source: Any) -> Image:
-    raise ImageError(
-        f"A {type(source).__name__} holds several cubes; align one of them, and give the correction to all with "
-        f"sunalign.correctors.apply_to_windows."
-    )
+    return along_steps(Image(data, PixelGrid(sky.wcs, data.shape), meta, cube, label or "cube", cube.unit))
 
 
 def _refuse_one_step(cube: NDCubeBase, sky: CubeSky, name: str) -> None:

@@ -21,12 +21,9 @@ from astropy.utils.exceptions import AstropyUserWarning
 
 import sunpy.map
 from sunpy.map import GenericMap, MapSequence
-from sunpy.util.exceptions import SunpyMetadataWarning
 
 from sunalign.exceptions import AlignmentError, ImageError, warn_user
-from sunalign.geometry.coordinates import PixelGrid
-from sunalign.images import Image, clean_data, to_image
-from sunalign.wcs.celestial import two_axes
+from sunalign.images import Image, clean_data, map_image, to_image
 
 __all__ = ["Frame", "open_frames"]
 
@@ -185,10 +182,4 @@ def _head(source: GenericMap, name: str | None) -> Image:
     """Image of a map without a copy of its data."""
     called = name or source.meta.get("filename")
     called = str(called or f"{source.observatory} {source.detector or source.instrument}".strip() or "frame")
-    with warnings.catch_warnings():
-        # Whether a date or an observer is missing is asked, and told, by what needs them; a unit is never needed.
-        warnings.filterwarnings("ignore", "Missing metadata for observ", SunpyMetadataWarning)
-        warnings.filterwarnings("ignore", "Could not parse unit string", SunpyMetadataWarning)
-        warnings.simplefilter("ignore", u.UnitsWarning)
-        grid, unit = PixelGrid(two_axes(source.wcs, called), source.data.shape), source.unit
-    return Image(source.data, grid, source.meta, source, called, unit)
+    return map_image(source, source.data, called)

@@ -15,15 +15,15 @@ from astropy.wcs import WCS, FITSFixedWarning, WcsError
 from astropy.wcs.wcsapi import BaseLowLevelWCS
 
 from sunalign.exceptions import CorrectionError, ImageError
+from sunalign.geometry.dates import read_dates
 from sunalign.geometry.times import refuse_sit_and_stare
 from sunalign.wcs.header import plain_values, wcs_header
 from sunalign.wcs.sky_part import SkyPart
 
 __all__ = ["celestial_wcs", "flat_wcs", "two_axes"]
 
-#: Cards that say when and from where.
+#: Cards that say from where.
 _SEEN = (
-    "DATE-OBS", "DATE-AVG", "DATE-BEG", "DATE-END", "MJD-OBS", "MJD-AVG", "TIMESYS",
     "RSUN_REF", "DSUN_OBS", "HGLN_OBS", "HGLT_OBS", "CRLN_OBS", "CRLT_OBS",
 )  # fmt: skip
 
@@ -64,6 +64,8 @@ def celestial_wcs(header: Mapping[str, Any]) -> WCS:
     for key in _SEEN:
         if isinstance(upper.get(key), (str, int, float, np.number)) and upper[key] != "":
             cards[key] = upper[key]
+    # As they are read, and not as they are written: what astropy cannot read it would stop at.
+    cards.update(read_dates(header).cards())
     try:
         with warnings.catch_warnings():
             # That MJD-OBS follows from DATE-OBS, or that a unit was spelt the old way, is nothing the user has to mend.
