@@ -3,7 +3,9 @@
 ``CASES`` is read by test_messages.py too, which looks at the words of all of them together.
 """
 
+import os
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,8 +16,11 @@ from astropy.io import fits
 from astropy.wcs import WCS
 
 import sunpy.map
+from ndcube import NDCube
 
 import sunalign
+import sunalign.files.io
+import sunalign.images.cubes
 from sunalign import Correction
 from sunalign.abc import Corrector, Metric, Optimizer, ReferenceBuilder
 from sunalign.exceptions import (
@@ -234,6 +239,137 @@ def plain_file(folder):
 
 
 NAN = np.full(DATA.shape, np.nan)
+
+
+# Coordinates that cannot be, through every door.
+
+
+def header_file(folder, data=DATA, name="given.fits", **cards):
+    path = folder / name
+    header = {k.upper(): v for k, v in small_header(DATA.shape).items()} | cards
+    fits.PrimaryHDU(data, fits.Header(header)).writeto(path)
+    return path
+
+
+def wcs_of(**cards):
+    """A WCS that may be unusable: one made from a header would refuse at once."""
+    header = small_header(DATA.shape) | {key.lower(): value for key, value in cards.items()}
+    wcs = WCS(naxis=2)
+    for i in (1, 2):
+        for name in ("ctype", "cunit", "crpix", "crval", "cdelt"):
+            values = list(getattr(wcs.wcs, name))
+            values[i - 1] = header[f"{name}{i}"]
+            setattr(wcs.wcs, name, values)
+    wcs.wcs.pc = [[header[f"pc{i}_{j}"] for j in (1, 2)] for i in (1, 2)]
+    return wcs
+
+
+#: Door to what it makes of the small image with other cards in its header.
+DOORS = {
+    "map": lambda _, **cards: sunpy.map.Map(DATA, small_header(DATA.shape) | {k.lower(): v for k, v in cards.items()}),
+    "data and header": lambda _, **cards: (DATA, small_header(DATA.shape) | {k.lower(): v for k, v in cards.items()}),
+    "data and WCS": lambda _, **cards: (DATA, wcs_of(**cards)),
+    "cube": lambda _, **cards: NDCube(DATA, wcs_of(**cards)),
+    "file": header_file,
+}
+
+#: Fault to (cards, words for an image, words for a correction).
+FAULTS = {
+    "CDELT1 of 0": (
+        {"CDELT1": 0.0},
+        r"has CDELT1 = 0, as a sit-and-stare .*mend CDELT1\.",
+        r"has CDELT1 = 0, as a sit-",
+    ),
+    "CDELT2 of 0": ({"CDELT2": 0.0}, r"has CDELT2 = 0: all pixels .* at one latitude", r"has CDELT2 = 0: all pixels"),
+    "singular matrix": (
+        {"PC1_1": 0.0, "PC1_2": 0.0},
+        r"celestial axes that cannot be used: their matrix is singular",
+        r"celestial axes that cannot be used: their matrix is singular",
+    ),
+    "degrees under arcsec": (
+        {"CDELT1": 4 / 3600, "CDELT2": 4 / 3600},
+        r"pixels of 0\.00111 x 0\.00111 arcsec \(CDELT1 and CDELT2\), and so a field of 0\.0444 x 0\.0533 arcsec.*"
+        r"Check CUNIT1 and CUNIT2: the numbers look like degrees",
+        r"pixels of 0\.00111 x 0\.00111 arcsec \(CDELT1 and CDELT2\).*the numbers look like degrees",
+    ),
+    "degrees under arcsec along y": (
+        {"CDELT2": 4 / 3600},
+        r"pixels of 4 x 0\.00111 arcsec \(CDELT1 and CDELT2\).*Check CUNIT2: the numbers look like degrees",
+        r"pixels of 4 x 0\.00111 arcsec .*Check CUNIT2: the numbers look like degrees",
+    ),
+    "latitude beyond the pole": (
+        {"CRVAL2": 340000.0},
+        r"has CRVAL2 = (340000 arcsec|94.4444 deg), which is no latitude\. Check CUNIT2",
+        r"has CRVAL2 = (340000 arcsec|94.4444 deg), which is no latitude",
+    ),
+}
+
+CORRECTION = Correction.from_parameters(3 * u.arcsec, -2 * u.arcsec)
+
+
+def fault_cases():
+    for fault, (cards, image_words, words) in FAULTS.items():
+        for door, make in DOORS.items():
+            yield (
+                f"{fault}, {door} as target",
+                (
+                    lambda folder, make=make, cards=cards: align(make(folder, **cards)),
+                    ImageError,
+                    image_words,
+                ),
+            )
+            yield (
+                f"{fault}, {door} as reference",
+                (
+                    lambda folder, make=make, cards=cards: align(reference=make(folder, **cards)),
+                    ImageError,
+                    image_words,
+                ),
+            )
+            yield (
+                f"{fault}, {door} to correct",
+                (
+                    lambda folder, make=make, cards=cards: sunalign.correct(make(folder, **cards), CORRECTION),
+                    CorrectionError,
+                    words,
+                ),
+            )
+
+
+def squeezed(shape, **cards):
+    """What is left of one slit position, with the header that tells it."""
+    header = small_header(DATA.shape) | {"NAXIS": len(shape)} | cards
+    header |= {f"NAXIS{len(shape) - i}": n for i, n in enumerate(shape)}
+    left = [n for n in shape if n > 1]
+    return np.arange(np.prod(left), dtype=float).reshape(left), header
+
+
+def axes_file(folder, shape, **cards):
+    path = folder / "position.fits"
+    header = {k.upper(): v for k, v in small_header(DATA.shape).items()} | cards
+    fits.PrimaryHDU(np.arange(np.prod(shape), dtype=float).reshape(shape), fits.Header(header)).writeto(path)
+    return path
+
+
+WAVE = {"CTYPE3": "WAVE", "CUNIT3": "nm", "CRVAL3": 70.0, "CDELT3": 0.01, "CRPIX3": 1.0}
+TIME = {"CTYPE3": "UTC", "CUNIT3": "s", "CRVAL3": 0.0, "CDELT3": 1.0, "CRPIX3": 1.0}
+
+
+def closed(folder):
+    """A folder where nothing can be created, not even by root."""
+    if os.geteuid() == 0:
+        return Path("/sys")
+    inside = folder / "closed"
+    inside.mkdir(mode=0o500)
+    return inside
+
+
+def second_on_sky(folder, **cards):
+    path = folder / "two.fits"
+    header = {k.upper(): v for k, v in small_header(DATA.shape, centre=(52.0, -37.0)).items()} | cards
+    fits.HDUList([fits.PrimaryHDU(np.ones((7, 9))), fits.ImageHDU(DATA, fits.Header(header))]).writeto(path)
+    return path
+
 
 #: Name to (what is done, with a folder for files; class of the error; a pattern of its words).
 CASES = {
@@ -590,6 +726,102 @@ CASES = {
         CorrectionError,
         r"shapes \(48, 40\) and \(80, 80\)",
     ),
+    # Axes, and what is no single image.
+    "one slit position, file of wavelengths": (
+        lambda folder: align(axes_file(folder, (1, 7, 48, 1), **WAVE)),
+        ImageError,
+        r"position\.fits has one slit position only \(axes HPLN-TAN 1, HPLT-TAN 48, WAVE 7, none 1\)",
+    ),
+    "one slit position, file of times": (
+        lambda folder: align(axes_file(folder, (9, 48, 1), **TIME)),
+        ImageError,
+        r"has one slit position only \(axes HPLN-TAN 1, HPLT-TAN 48, UTC 9\).*sunalign apply",
+    ),
+    "one slit position, file of times and wavelengths": (
+        lambda folder: align(axes_file(folder, (25, 6, 160, 1), **WAVE)),
+        ImageError,
+        r"has one slit position only",
+    ),
+    "one slit position as reference": (
+        lambda folder: align(reference=axes_file(folder, (1, 7, 48, 1), **WAVE)),
+        ImageError,
+        r"has one slit position only",
+    ),
+    "one slit position as frames": (
+        lambda folder: align(reference=[axes_file(folder, (1, 7, 48, 1), **WAVE), REFERENCE]),
+        SunalignUserWarning,
+        r"left out: position\.fits \(has one slit position only",
+    ),
+    "one slit position squeezed, header": (
+        lambda _: align(squeezed((1, 7, 48, 1), **WAVE)),
+        ImageError,
+        r"The observation has one slit position only \(NAXIS1 = 1, and data of shape \(7, 48\)\)",
+    ),
+    "one slit position squeezed, map": (
+        lambda _: align(sunpy.map.Map(*squeezed((9, 48, 1), **TIME))),
+        ImageError,
+        r"has one slit position only \(NAXIS1 = 1, and data of shape \(9, 48\)\)",
+    ),
+    "no image on the sky in two": (
+        lambda folder: align(second_on_sky(folder, CTYPE1="WAVE")),
+        ImageError,
+        r"two\.fits has no celestial axes .*\(HDU 0: CTYPE none, none; HDU 1: CTYPE WAVE, HPLT-TAN\)",
+    ),
+    "a list as target": (
+        lambda _: align([TARGET, TARGET]),
+        ImageError,
+        r"A list holds several images.*sunalign\.align_sequence\(frames, reference\)",
+    ),
+    "a MapSequence as target": (
+        lambda _: align(sunpy.map.Map([TARGET, TARGET], sequence=True)),
+        ImageError,
+        r"A MapSequence holds several images.*sunalign\.align_sequence",
+    ),
+    "a tuple of maps as target": (lambda _: align((TARGET, TARGET)), ImageError, r"A tuple holds several images"),
+    "paths as target": (lambda _: align(["a.fits", "b.fits"]), ImageError, r"A list holds several images"),
+    "a generator as target": (lambda _: align(iter([TARGET])), ImageError, r"holds several images"),
+    "a pattern": (
+        lambda folder: align(folder / "raster_*.fits"),
+        ImageError,
+        r"There is no file .*raster_\*\.fits: that is a pattern, which is not expanded here, and no files would match",
+    ),
+    "a pattern that matches": (
+        lambda folder: (header_file(folder, name="raster_1.fits"), align(folder / "raster_*.fits")),
+        ImageError,
+        r"and 1 file would match it",
+    ),
+    "a pattern to correct": (
+        lambda folder: sunalign.correct(folder / "raster_*.fits", CORRECTION),
+        ImageError,
+        r"that is a pattern",
+    ),
+    "a field of a pixel": (
+        lambda _: align(small_map(DATA, scale=0.05), small_map(SCENE, scale=40.0)),
+        AlignmentError,
+        r"All of small, 2 x 2\.4 arcsec in pixels of 0\.05 x 0\.05 arcsec .* is only 0\.06 pixels of the reference",
+    ),
+    "a surface beyond memory": (
+        lambda _: align(
+            small_map(DATA, scale=0.01),
+            small_map(SCENE, scale=0.01),
+            optimizer="fft-search",
+            max_shift=120 * u.arcsec,
+        ),
+        AlignmentError,
+        r"Shifts of up to 120 x 120 arcsec in pixels of 0\.01 x 0\.01 arcsec \(CDELT1 and CDELT2\) ask for a surface "
+        r"of 24040 x 24048 pixels, some 35 GB\. Lower max_shift",
+    ),
+    "a folder that is closed": (
+        lambda folder: sunalign.files.io.save_correction(closed(folder) / "found.json", CORRECTION),
+        PermissionError,
+        r"found\.json cannot be written to \S+, where you may not create files; choose another folder",
+    ),
+    "a directory for a correction": (
+        lambda folder: sunalign.files.io.load_correction(folder),
+        CorrectionError,
+        r"is a directory; give the JSON file",
+    ),
+    **dict(fault_cases()),
     "correction from a wrong dict": (
         lambda _: Correction.from_dict({"shift_x": 3}),
         CorrectionError,

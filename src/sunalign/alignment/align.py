@@ -21,6 +21,7 @@ from sunalign.alignment.inputs import (
     checked_jobs,
     checked_overlap,
     make_rng,
+    neglected,
     prepare,
     prepared_references,
 )
@@ -157,7 +158,7 @@ def align(
     # What is searched.
     search = make_search(image.grid, fit=fit, max_shift=max_shift, bounds=bounds, start=start, pivot=pivot)
     check_powers(plugins[Corrector], search.names, search.begin)
-    images = Images(image, references, make_scaling(scaling or plugins[Metric].scaling))
+    images = Images(image, references, make_scaling(scaling or plugins[Metric].scaling), neglected(given))
 
     # The reference, as the target's pixels see it, and the climb.
     with reporter(progress) as report:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,6 +25,7 @@ from sunalign.model.objective import Objective
 from sunalign.model.problem import Problem
 from sunalign.model.reference import Reference
 from sunalign.model.search_space import SearchSpace
+from sunalign.wcs.plausible import check_field
 
 __all__ = ["Climb", "ForwardModel", "Images", "climb"]
 
@@ -73,16 +74,20 @@ class Images:
     references : sequence
         As a reference builder takes them.
     scaling : `~sunalign.IntensityScaling`
+    assumptions : mapping
+        What is taken for granted of the target.
     """
 
     target: Image
     references: Sequence[Any]
     scaling: IntensityScaling
+    assumptions: Mapping[str, str] = field(default_factory=dict)
 
     def model(self, builder: ReferenceBuilder, metric: Metric, search: Search, min_overlap: float) -> ForwardModel:
         """Forward model with the reference that a builder makes."""
         grid = self.target.grid
         built = build_reference(builder, self.references, self.target, reach(search.limits, search.begin, grid))
+        check_field(grid, self.target.name, built.pixel_size)
         check_resolution(search.limits, {"target": min(grid.pixel_size), "reference": built.pixel_size})
         problem = Problem(
             target=_scaled_target(self.target, self.scaling),

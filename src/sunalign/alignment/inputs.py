@@ -11,8 +11,9 @@ import numpy as np
 
 from sunpy.map import GenericMap, MapSequence
 
-from sunalign.exceptions import AlignmentError
+from sunalign.exceptions import AlignmentError, warn_user
 from sunalign.images import Image, to_image
+from sunalign.wcs.distortion import pointing_tables
 
 __all__ = [
     "as_references",
@@ -20,6 +21,7 @@ __all__ = [
     "checked_jobs",
     "checked_overlap",
     "make_rng",
+    "neglected",
     "prepare",
     "prepared_references",
 ]
@@ -97,6 +99,25 @@ def _pair_of_limits(limits: Any, word: str) -> Limits:
     except (TypeError, ValueError):
         pass
     raise AlignmentError(f"'{word}_limits' is (lower, upper) with lower < upper, None for no limit; got {limits}.")
+
+
+def neglected(image: Image) -> dict[str, str]:
+    """What an image's header says of its pointing and nobody applies, as assumptions; a warning besides.
+
+    Parameters
+    ----------
+    image : `~sunalign.images.Image`
+        The target, as it was given.
+    """
+    tables = pointing_tables(image.meta, image.wcs)
+    if not tables:
+        return {}
+    warn_user(
+        f"{image.name} has pointing tables ({', '.join(tables)}) that are not applied: every slit position is taken to "
+        f"be where CRVAL, CDELT and PC put it. What the tables say is to be added to those coordinates by whoever "
+        f"needs it."
+    )
+    return {"pointing tables": f"{', '.join(tables)} of the header not applied"}
 
 
 def prepared_references(references: Sequence[Any], mask: np.ndarray | None, limits: Limits | None) -> list[Any]:

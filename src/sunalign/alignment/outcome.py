@@ -72,6 +72,7 @@ def tell(
         assumptions={
             "scaling": str(images.scaling),
             "working grid": grid,
+            **images.assumptions,
             **{f"fitted {name}": f"{value:.2f}" for name, value in fitted.items()},
             **reference.assumptions,
         },

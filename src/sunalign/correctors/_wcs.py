@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 import astropy.units as u
-from astropy.wcs import WCS
+from astropy.wcs import WCS, WcsError
 
 from sunpy.map import GenericMap
 from sunpy.util.exceptions import SunpyMetadataWarning
@@ -19,9 +19,11 @@ from sunpy.util.exceptions import SunpyMetadataWarning
 from sunalign.abc import Corrector
 from sunalign.correction import Correction
 from sunalign.exceptions import CorrectionError
+from sunalign.wcs.distortion import misread_by_map
 from sunalign.wcs.header import plain_values
 from sunalign.wcs.keywords import keywords
 from sunalign.wcs.metadata import add_history, copied, history_entry, update_cards
+from sunalign.wcs.plausible import impossible_scales, standing_still, unusable
 from sunalign.wcs.readable import STOPS_AT_A_DATE, readable_map
 from sunalign.wcs.refit import refit
 from sunalign.wcs.sky_part import SkyPart
@@ -73,7 +75,9 @@ class WCSCorrector(Corrector):
 
     def _map(self, target: GenericMap, correction: Correction, history: str) -> GenericMap:
         cards: dict[str, float] = {}
-        if not is_nothing(correction):
+        if misread_by_map(target.meta):
+            cards = refit(target.meta, correction, target.data.shape, self.tolerance)[0]
+        elif not is_nothing(correction):
             part = _map_part(target)
             solution = solve(part, correction, sample_pixels(part, target.data.shape))
             cards, residual = _map_cards(target, part, solution)
@@ -101,10 +105,10 @@ def corrected_wcs(wcs: WCS, correction: Correction, shape: Sequence[int], tolera
     tolerance : `float`
         Largest residual allowed, in pixels.
     """
+    part = SkyPart.from_wcs(wcs)  # first, because a WCS that cannot be used cannot even be copied
     new = wcs.deepcopy()
     if is_nothing(correction):
         return new, 0.0
-    part = SkyPart.from_wcs(wcs)
     solution = solve(part, correction, sample_pixels(part, shape))
     new.wcs.set()  # to degrees, as the solution is
     crota = new.wcs.has_crota() and not (new.wcs.has_pc() or new.wcs.has_cd())
@@ -122,17 +126,27 @@ def _map_part(target: GenericMap) -> SkyPart:
 
     A map's ``wcs`` has been through a header of 12 digits, and knows neither LONPOLE nor LATPOLE.
     """
+    still = standing_still(target.meta, "The map")
+    if still is not None:
+        raise CorrectionError(still)
     with warnings.catch_warnings():
         # Neither the observer nor the date matters here.
         warnings.filterwarnings("ignore", "Missing metadata for observ", SunpyMetadataWarning)
-        read = replace(SkyPart.from_wcs(_wcs_of(target)), lonpole=np.nan, latpole=90.0)
+        try:
+            read = replace(SkyPart.from_wcs(_wcs_of(target), "The map", plausible=False), lonpole=np.nan, latpole=90.0)
+        except WcsError as error:  # the map's own copy of it
+            raise CorrectionError(unusable(target.meta, "The map")) from error
     if read.axes != (0, 1):
         return read
     per_unit = np.array([unit.to(u.deg) for unit in target.spatial_units])
     scale = np.array([s.to_value(u.deg / u.pix) for s in target.scale])
+    rows = scale[:, None] * np.asarray(target.rotation_matrix, float)
+    # Sources that take their scale from other keywords have units of their own.
+    if type(target).scale is GenericMap.scale and (bad := impossible_scales(rows, None, (0, 1), "The map")) is not None:
+        raise CorrectionError(bad)
     sharp = replace(
         read,
-        rows=scale[:, None] * np.asarray(target.rotation_matrix, float),
+        rows=rows,
         crpix=np.array([p.to_value(u.pix) for p in target.reference_pixel]),
         crval=np.array([target.meta.get("crval1", 0.0), target.meta.get("crval2", 0.0)], float) * per_unit,
     )

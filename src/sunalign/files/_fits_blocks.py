@@ -14,7 +14,9 @@ import numpy as np
 
 from astropy.io import fits
 
-from sunalign.exceptions import CorrectionError, ImageError
+from sunalign.exceptions import CorrectionError, ImageError, told
+from sunalign.wcs.fits_plane import no_file
+from sunalign.wcs.header import plain_values, sky_axes
 from sunalign.wcs.sky_part import SkyPart
 
 __all__ = ["CARD", "HDU", "opened", "scan", "write"]
@@ -51,15 +53,26 @@ class HDU:
         kind = str(self.header.get("XTENSION", "IMAGE")).strip()
         return kind == "IMAGE" or (kind == "BINTABLE" and self.header.get("ZIMAGE") is True)
 
-    @cached_property
+    @property
     def sky(self) -> SkyPart | None:
         """Celestial coordinates, where it is an image that has them."""
-        if not self.is_image:
-            return None
+        return self._sky[0]
+
+    @property
+    def fault(self) -> str:
+        """Why its celestial axes cannot be used, in a sentence; empty where they can, or there are none."""
+        return self._sky[1]
+
+    @cached_property
+    def _sky(self) -> tuple[SkyPart | None, str]:
+        if not self.is_image or sky_axes(plain_values(self.header)) is None:
+            return None, ""
+        name = f"HDU {self.label}"
         try:
-            return SkyPart.from_header(self.header)
-        except (CorrectionError, ValueError):
-            return None
+            return SkyPart.from_header(self.header, name), ""
+        except (CorrectionError, ValueError) as error:
+            text = str(error) if isinstance(error, CorrectionError) else f"{told(error)}."
+            return None, text if text.startswith(name) else f"{name}: {text}"
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -77,7 +90,7 @@ class HDU:
 def opened(path: Path) -> Iterator[BufferedIOBase]:
     """Give a file to read, unpacked if it is packed by gzip, whatever its name."""
     if not path.exists():
-        raise ImageError(f"There is no file {path}.")
+        raise ImageError(no_file(path))
     if path.is_dir():
         raise ImageError(f"{path} is a directory; give one FITS file of it.")
     with path.open("rb") as raw:

@@ -20,16 +20,25 @@ def base_image(found: Sequence[HDU], hdu: int | str | None, path: Path) -> HDU:
     """Image the correction was found on: the one asked for, or the first with celestial coordinates."""
     if hdu is not None:
         base = _named(found, hdu, path)
-        if base.sky is None:
-            raise CorrectionError(f"HDU {base.label} of {path} is no image with celestial coordinates.")
+        _usable(base, path)
         return base
-    images = [item for item in found if item.sky is not None]
+    # One whose axes are at fault is the one meant all the same; it is what is read as the target of an alignment.
+    images = [item for item in found if item.sky is not None or item.fault]
     if not images:
         raise CorrectionError(
             f"{path} has no image to correct: none of its {len(found)} HDUs has one longitude and one latitude axis "
             f"such as HPLN-TAN and HPLT-TAN."
         )
-    return next((item for item in images if item.shape), images[0])
+    base = next((item for item in images if len(item.shape) > 1), images[0])
+    _usable(base, path)
+    return base
+
+
+def _usable(item: HDU, path: Path) -> None:
+    if item.fault:
+        raise CorrectionError(f"{path.name}: {item.fault}")
+    if item.sky is None:
+        raise CorrectionError(f"HDU {item.label} of {path} is no image with celestial coordinates.")
 
 
 def _named(found: Sequence[HDU], name: int | str, path: Path) -> HDU:
@@ -53,8 +62,7 @@ def chosen_images(
         hdus = (hdus,)
     chosen = [_named(found, name, path) for name in hdus]
     for item in chosen:
-        if item.sky is None:
-            raise CorrectionError(f"HDU {item.label} of {path} is no image with celestial coordinates.")
+        _usable(item, path)
     return chosen, []
 
 

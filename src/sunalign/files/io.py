@@ -21,12 +21,12 @@ import astropy.units as u
 
 from sunalign.correction import Correction
 from sunalign.exceptions import CorrectionError, warn_user
-from sunalign.files._fits_blocks import opened, scan, write
+from sunalign.files._fits_blocks import HDU, opened, scan, write
 from sunalign.files._fits_images import base_image, changed_cards, chosen_images
 from sunalign.files._fits_record import RECORD, last_step, with_changes, without_changes
 from sunalign.wcs.metadata import history_entry
 
-__all__ = ["apply_to_file", "atomic_write", "load_correction", "save_correction", "undo_file"]
+__all__ = ["apply_to_file", "atomic_write", "check_output", "load_correction", "save_correction", "undo_file"]
 
 
 @contextlib.contextmanager
@@ -53,7 +53,7 @@ def atomic_write(path: str | os.PathLike[str], overwrite: bool = False) -> Itera
         Its directory does not exist.
     """
     final = Path(os.path.realpath(path))
-    _check_output(final, overwrite)
+    check_output(final, overwrite)
     temporary = final.with_name(f".{_stem(final)[:40]}.{secrets.token_hex(6)}{_suffix(final)}")
     # 'x' and not mkstemp: the file gets the permissions any new file gets.
     with temporary.open("xb"):
@@ -65,17 +65,47 @@ def atomic_write(path: str | os.PathLike[str], overwrite: bool = False) -> Itera
         _sync(temporary)
         _publish(temporary, final, overwrite)
         _sync(final.parent)
+    except OSError as error:
+        if error.filename is None or Path(error.filename).name != temporary.name:
+            raise
+        # Nobody knows the temporary file by name.
+        raise type(error)(error.errno, error.strerror, str(final)) from error
     finally:
         temporary.unlink(missing_ok=True)
 
 
-def _check_output(final: Path, overwrite: bool) -> None:
+def check_output(final: Path, overwrite: bool) -> None:
+    """Refuse an output before the work that would be lost: a directory, a file that exists, a folder that is closed.
+
+    Parameters
+    ----------
+    final : `~pathlib.Path`
+        Where the output goes, links followed.
+    overwrite : `bool`
+        Whether it may exist.
+    """
     if final.is_dir():
         raise IsADirectoryError(f"{final} is a directory; give the name of a file in it.")
     if not final.parent.is_dir():
         raise FileNotFoundError(f"There is no directory {final.parent} to write {final.name} to; create it first.")
     if final.exists() and not overwrite:
         raise FileExistsError(_exists(final))
+    if not _writable(final.parent):
+        raise PermissionError(
+            f"{final.name} cannot be written to {final.parent}, where you may not create files; choose another folder."
+        )
+
+
+def _writable(folder: Path) -> bool:
+    # By trying: permissions alone say nothing of a file system that is mounted read-only.
+    probe = folder / f".{secrets.token_hex(8)}"
+    try:
+        with probe.open("xb"):
+            pass
+    except OSError:
+        return False
+    probe.unlink(missing_ok=True)
+    return True
 
 
 def _exists(final: Path) -> str:
@@ -92,7 +122,7 @@ def _publish(temporary: Path, final: Path, overwrite: bool) -> None:
     except FileExistsError:
         raise FileExistsError(_exists(final)) from None
     except OSError:  # a file system without links
-        _check_output(final, overwrite)
+        check_output(final, overwrite)
         temporary.replace(final)
 
 
@@ -160,6 +190,8 @@ def load_correction(path: str | os.PathLike[str]) -> Correction:
     path = Path(path)
     if not path.exists():
         raise FileNotFoundError(f"There is no file {path} to read a correction from.")
+    if path.is_dir():
+        raise CorrectionError(f"{path} is a directory; give the JSON file that save_correction() wrote.")
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:  # UnicodeDecodeError and JSONDecodeError are both
@@ -246,7 +278,7 @@ def apply_to_file(
         Images with another pointing were left as they are.
     """
     path, output = Path(path), Path(output)
-    _check_output(Path(os.path.realpath(output)), overwrite)
+    check_output(Path(os.path.realpath(output)), overwrite)
     with opened(path) as stream:
         found = scan(stream, path)
         base = base_image(found, hdu, path)
@@ -259,13 +291,27 @@ def apply_to_file(
             new[item.number] = with_changes(item, changed_cards(item, base, correction, tolerance), lines, step)
         with atomic_write(output, overwrite) as temporary:
             write(stream, found, new, path, temporary)
+    _tell_of_the_rest(found, base, left, path)
+    return output
+
+
+def _tell_of_the_rest(found: Sequence[HDU], base: HDU, left: Sequence[HDU], path: Path) -> None:
+    """Warn of images that were not corrected."""
     if left:
         warn_user(
-            f"{path.name}: HDU {', '.join(item.label for item in left)} point elsewhere than HDU {base.label} and were "
-            f"left as they are; pass hdus='all' to correct them too.",
-            stacklevel=2,
+            f"{path.name}: HDU {_listed(left)} point{'' if len(left) > 1 else 's'} elsewhere than HDU {base.label} and "
+            f"{'were' if len(left) > 1 else 'was'} left as {'they are' if len(left) > 1 else 'it is'}; pass hdus='all' "
+            f"to correct {'them' if len(left) > 1 else 'it'} too.",
+            stacklevel=3,
         )
-    return output
+    for item in found:
+        if item.fault:
+            warn_user(f"{path.name}: {item.fault} It was left as it is.", stacklevel=3)
+
+
+def _listed(items: Sequence[HDU], most: int = 6) -> str:
+    labels = [item.label for item in items[:most]]
+    return ", ".join(labels) + (f" and {len(items) - most} more" if len(items) > most else "")
 
 
 def undo_file(

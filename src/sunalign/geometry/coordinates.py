@@ -127,7 +127,7 @@ class PixelGrid:
             m = self.matrix
             return np.array([m[i, 0] * x + m[i, 1] * y + m[i, 2] for i in range(3)])
         x0, bx, y0, by = self.to_base
-        lon, lat = self.wcs.wcs_pix2world(x0 + bx * np.asarray(x, float), y0 + by * np.asarray(y, float), 0)
+        lon, lat = _to_sky(self.wcs, x0 + bx * np.asarray(x, float), y0 + by * np.asarray(y, float))
         return direction(np.radians(lon), np.radians(lat))
 
     def from_directions(self, vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -138,7 +138,7 @@ class PixelGrid:
             w = np.where(w > 0, w, np.nan)
             return px / w, py / w
         lon, lat = angles(vectors)
-        x, y = self.wcs.wcs_world2pix(np.degrees(lon), np.degrees(lat), 0)
+        x, y = _to_pixels(self.wcs, np.degrees(lon), np.degrees(lat))
         x0, bx, y0, by = self.to_base
         return (x - x0) / bx, (y - y0) / by
 
@@ -200,6 +200,27 @@ def _direction_matrix(wcs: WCS, centre: tuple[float, float], extent: tuple[float
     return _tangent_matrix(wcs, centre), False
 
 
+def _to_sky(wcs: WCS, x: np.ndarray, y: np.ndarray) -> list[np.ndarray]:
+    """Longitude and latitude in degrees, distortions (SIP, tables) included."""
+    found: list[np.ndarray] = (wcs.all_pix2world if wcs.has_distortion else wcs.wcs_pix2world)(x, y, 0)
+    return found
+
+
+def _to_pixels(wcs: WCS, lon: np.ndarray, lat: np.ndarray) -> list[np.ndarray]:
+    """Pixels of longitude and latitude in degrees."""
+    plain: list[np.ndarray] = wcs.wcs_world2pix(lon, lat, 0)
+    if not wcs.has_distortion:
+        return plain
+    shape = np.shape(plain[0])
+    x, y = (np.array(values, float).ravel() for values in plain)
+    seen = np.isfinite(x) & np.isfinite(y)
+    if seen.any():
+        # Far finer than the steps of a numerical derivative; where the polynomials turn back, it ends all the same.
+        sky = (np.broadcast_to(values, shape).ravel()[seen] for values in (lon, lat))
+        x[seen], y[seen] = wcs.all_world2pix(*sky, 0, tolerance=1e-9, maxiter=30, quiet=True)
+    return [x.reshape(shape), y.reshape(shape)]
+
+
 def _tan_matrix(wcs: WCS) -> np.ndarray:
     linear = np.radians(wcs.pixel_scale_matrix)
     crpix = wcs.wcs.crpix - 1
@@ -209,7 +230,8 @@ def _tan_matrix(wcs: WCS) -> np.ndarray:
 
 def _tangent_matrix(wcs: WCS, centre: tuple[float, float]) -> np.ndarray:
     cx, cy = centre
-    lon, lat = np.radians(wcs.wcs_pix2world([cx, cx + 0.5, cx - 0.5, cx, cx], [cy, cy, cy, cy + 0.5, cy - 0.5], 0))
+    around = cx + np.array([0, 0.5, -0.5, 0, 0]), cy + np.array([0, 0, 0, 0.5, -0.5])
+    lon, lat = np.radians(_to_sky(wcs, *around))
     basis = tangent_basis(lon[0], lat[0])
     u = basis @ direction(lon, lat)
     linear = np.array([u[1:, 1] - u[1:, 2], u[1:, 3] - u[1:, 4]]).T

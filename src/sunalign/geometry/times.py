@@ -22,6 +22,7 @@ from ndcube.ndcube import NDCubeBase
 
 from sunalign.exceptions import ImageError, warn_user
 from sunalign.geometry.dates import is_time_axis, read_date, read_dates, read_mjd, time_scale
+from sunalign.wcs.plausible import standing_still
 
 if TYPE_CHECKING:
     from sunalign.geometry.coordinates import PixelGrid
@@ -123,12 +124,13 @@ def header_runs_along_rows(image: Image) -> bool:
 
 def refuse_sit_and_stare(header: Mapping[str, Any], name: str) -> None:
     """Raise an `~sunalign.exceptions.ImageError` for an image of one slit position, exposed again and again."""
-    celestial = [i for i in range(1, 5) if str(_get(header, f"CTYPE{i}", "")).upper().startswith(("HPLN", "SOLARX"))]
-    still = [f"CDELT{i}" for i in celestial if _get(header, f"CDELT{i}", 1.0) == 0]
-    if still or str(_get(header, "STUDYTYP", "")).lower().startswith("sit"):
+    still = standing_still(header, name)
+    if still is not None:
+        raise ImageError(still)
+    if str(_get(header, "STUDYTYP", "")).lower().startswith("sit"):
         raise ImageError(
-            f"{name} is a sit-and-stare observation{f' ({still[0]} = 0)' if still else ''}: its columns are one slit "
-            f"position at many times, so there is no image to align; align a raster of the same pointing instead."
+            f"{name} is a sit-and-stare observation: its columns are one slit position at many times, so there is no "
+            f"image to align; align a raster of the same pointing instead."
         )
 
 

@@ -4,6 +4,7 @@
 ``(data, header)``, ``(data, wcs)`` or the path of a FITS file. The rest of the package sees `Image`.
 """
 
-from sunalign.images._images import Image, clean_data, map_image, read_map, to_image
+from sunalign.images._image import Image, clean_data
+from sunalign.images._reading import map_image, map_wcs, read_map, to_image
 
-__all__ = ["Image", "clean_data", "map_image", "read_map", "to_image"]
+__all__ = ["Image", "clean_data", "map_image", "map_wcs", "read_map", "to_image"]

@@ -21,7 +21,7 @@ from sunpy.coordinates import HeliographicStonyhurst, Helioprojective, get_body_
 
 from sunalign.exceptions import ImageError
 from sunalign.geometry.coordinates import nearest_turn
-from sunalign.wcs.celestial import flat_wcs, new_wcs
+from sunalign.wcs.celestial import flat_wcs, new_wcs, sky_numbers
 
 __all__ = ["CubeSky", "cube_sky", "sky_worlds", "unwrapped", "window_name"]
 
@@ -71,7 +71,7 @@ def cube_sky(cube: NDCubeBase, name: str = "The cube") -> CubeSky:
     core, matrix, offset = unwrapped(wcs)
     if not isinstance(core, WCS):
         return _fitted(wcs, shape, name)
-    if min(core.wcs.lng, core.wcs.lat) < 0:
+    if min(sky_numbers(core, name)) < 0:
         raise ImageError(_no_sky(wcs, name))
     x, y = _pixel_axes(core, matrix, shape, name)
     whole = np.array_equal(matrix, np.eye(2)) and not offset.any() and (core.wcs.lng, core.wcs.lat) == (0, 1)

@@ -24,11 +24,11 @@ import astropy.units as u
 from ndcube.ndcube import NDCubeBase
 
 from sunalign.exceptions import ImageError
-from sunalign.geometry.coordinates import PixelGrid
 from sunalign.geometry.times import refuse_sit_and_stare
 from sunalign.images._cube_sky import CubeSky, cube_sky, window_name
-from sunalign.images._images import Image, along_steps, clean_data
+from sunalign.images._image import Image, along_steps, clean_data
 from sunalign.images._wavelengths import interval, lines, selected
+from sunalign.wcs.plausible import pixel_grid
 
 __all__ = ["CHOICES", "CubeSky", "cube_sky", "lines", "spectral_image", "window_name"]
 
@@ -101,7 +101,8 @@ def spectral_image(
     data = _reduced(_valid(cube, part), sky, reduce)
     if mask_dumbbells:
         data[_off_slit(meta, sky, data.shape[0], name)] = np.nan
-    return along_steps(Image(data, PixelGrid(sky.wcs, data.shape), meta, cube, label or "cube", cube.unit))
+    grid = pixel_grid(sky.wcs, data.shape, name)
+    return along_steps(Image(data, grid, meta, cube, label or "cube", cube.unit))
 
 
 def _refuse_one_step(cube: NDCubeBase, sky: CubeSky, name: str) -> None:

@@ -21,6 +21,7 @@ from sunalign.exceptions import PluginError, told
 from sunalign.geometry.coordinates import ARCSEC, PixelGrid, apply_homography, tangent_basis
 from sunalign.images import Image
 from sunalign.model.reference import Reference
+from sunalign.wcs.plausible import check_surface
 
 __all__ = ["MANY", "Problem"]
 
@@ -205,6 +206,8 @@ class Problem:
         """Scores at every integer shift, in pixels of this target, of up to ``margin = (my, mx)`` around a trial."""
         my, mx = margin
         padded = self.target.grid.padded(my, mx)
+        width, height = self.target.grid.pixel_size
+        check_surface(padded.shape, self.target.grid, (mx * width, my * height))
         to_base = self.in_base(padded)
         columns = _first_row(to_base, padded.shape[1])
         matrix = self._moved(self.parameters(x)) @ to_base

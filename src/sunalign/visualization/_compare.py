@@ -152,11 +152,11 @@ def blink(
 
 
 def _check(path: Path, overwrite: bool) -> None:
-    from sunalign.files.io import _check_output
+    from sunalign.files.io import check_output
 
     if path.suffix.lower() != ".gif":
         raise ValueError(f"A blink is written as a GIF; name it like blink.gif, not {path.name!r}.")
-    _check_output(path, overwrite)
+    check_output(path, overwrite)
 
 
 def _save(animation: FuncAnimation, path: str | os.PathLike[str], interval: float, dpi: float, overwrite: bool) -> None:

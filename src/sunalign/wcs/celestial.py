@@ -18,9 +18,10 @@ from sunalign.exceptions import CorrectionError, ImageError
 from sunalign.geometry.dates import read_dates
 from sunalign.geometry.times import refuse_sit_and_stare
 from sunalign.wcs.header import plain_values, wcs_header
+from sunalign.wcs.plausible import unusable
 from sunalign.wcs.sky_part import SkyPart
 
-__all__ = ["celestial_wcs", "flat_wcs", "two_axes"]
+__all__ = ["celestial_wcs", "flat_wcs", "sky_numbers", "two_axes"]
 
 #: Cards that say from where.
 _SEEN = (
@@ -33,7 +34,7 @@ _DATES = ("dateobs", "dateavg", "datebeg", "dateend", "mjdobs", "mjdavg", "mjdbe
 _OBSERVER = ("rsun_ref", "dsun_obs", "crln_obs", "hgln_obs", "hglt_obs")
 
 
-def celestial_wcs(header: Mapping[str, Any]) -> WCS:
+def celestial_wcs(header: Mapping[str, Any], name: str = "The header") -> WCS:
     """Two-dimensional WCS of the longitude and latitude axes of a header.
 
     ``WCS(header).celestial`` raises where another axis depends on the celestial pixel axes, as the time of a slit
@@ -43,6 +44,8 @@ def celestial_wcs(header: Mapping[str, Any]) -> WCS:
     ----------
     header : mapping
         A `~astropy.io.fits.Header`, a map's ``meta`` or a `dict` with the keywords of a FITS WCS of any number of axes.
+    name : `str`
+        How to speak of its owner in errors.
 
     Returns
     -------
@@ -54,12 +57,12 @@ def celestial_wcs(header: Mapping[str, Any]) -> WCS:
     ~sunalign.exceptions.ImageError
         The header has no celestial axes, or is one of a sit-and-stare observation.
     """
-    refuse_sit_and_stare(header, "The observation")
+    refuse_sit_and_stare(header, name)
     try:
         cards = wcs_header(plain_values(header))
     except CorrectionError as error:
         # The correctors' words; here nothing is corrected yet.
-        raise ImageError(str(error).replace(" to correct", "")) from error
+        raise ImageError(str(error).replace(" to correct", "").replace("The header", name, 1)) from error
     upper = {str(key).upper(): header[key] for key in header}
     for key in _SEEN:
         if isinstance(upper.get(key), (str, int, float, np.number)) and upper[key] != "":
@@ -70,12 +73,9 @@ def celestial_wcs(header: Mapping[str, Any]) -> WCS:
         with warnings.catch_warnings():
             # That MJD-OBS follows from DATE-OBS, or that a unit was spelt the old way, is nothing the user has to mend.
             warnings.simplefilter("ignore", FITSFixedWarning)
-            return two_axes(WCS(cards), "The header")
+            return two_axes(WCS(cards), name)
     except WcsError as error:
-        raise ImageError(
-            "The header's celestial axes cannot be used: its matrix is singular, or its projection undefined there. "
-            "Check CDELT, PC or CD, CRVAL and LONPOLE."
-        ) from error
+        raise ImageError(unusable(cards, name)) from error
 
 
 def two_axes(wcs: BaseLowLevelWCS, name: str) -> WCS:
@@ -91,16 +91,25 @@ def two_axes(wcs: BaseLowLevelWCS, name: str) -> WCS:
         raise ImageError(
             f"{name} has a {type(wcs).__name__}, whose FITS keywords cannot be corrected; give a FITS WCS."
         )
-    if wcs.wcs.lng < 0 or wcs.wcs.lat < 0:
+    lng, lat = sky_numbers(wcs, name)
+    if lng < 0 or lat < 0:
         raise ImageError(
             f"{name} has no celestial axes (CTYPE: {', '.join(wcs.wcs.ctype)}); "
             f"one longitude and one latitude axis such as HPLN-TAN and HPLT-TAN are needed."
         )
-    if wcs.naxis == 2 and (wcs.wcs.lng, wcs.wcs.lat) == (0, 1):
+    if wcs.naxis == 2 and (lng, lat) == (0, 1):
         return wcs
     # The data keep their order even where latitude comes first.
-    kept = sorted((wcs.wcs.lng, wcs.wcs.lat))
+    kept = sorted((lng, lat))
     return flat_wcs(wcs, np.eye(wcs.naxis)[:, kept], np.zeros(wcs.naxis), name)
+
+
+def sky_numbers(wcs: WCS, name: str) -> tuple[int, int]:
+    """World axes of longitude and latitude, -1 where there is none; an error that says why where wcslib refuses."""
+    try:
+        return wcs.wcs.lng, wcs.wcs.lat
+    except WcsError as error:
+        raise ImageError(unusable(wcs, name)) from error
 
 
 def flat_wcs(wcs: WCS, matrix: np.ndarray, offset: np.ndarray, name: str) -> WCS:
@@ -115,7 +124,7 @@ def flat_wcs(wcs: WCS, matrix: np.ndarray, offset: np.ndarray, name: str) -> WCS
     name : `str`
         How to speak of its owner.
     """
-    part = SkyPart.from_wcs(wcs)
+    part = SkyPart.from_wcs(wcs, name, plausible=False)  # whoever makes an image of it looks at its scales
     if part.distorted is not None:
         return _moved_distorted(wcs, matrix, offset, name)
     rows = part.rows @ matrix

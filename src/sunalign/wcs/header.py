@@ -13,7 +13,7 @@ from astropy.io import fits
 
 from sunalign.exceptions import CorrectionError
 
-__all__ = ["has_matrix", "no_celestial", "plain_values", "unit_of", "wcs_header"]
+__all__ = ["has_matrix", "no_celestial", "plain_values", "sky_axes", "unit_of", "wcs_header"]
 
 #: Ways of old to say helioprojective, which sunpy reads as gnomonic too.
 _OLD_CTYPES = {"SOLAR-X": "HPLN-TAN", "SOLAR_X": "HPLN-TAN", "SOLARX": "HPLN-TAN",
@@ -36,12 +36,22 @@ def plain_values(header: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def wcs_header(values: dict[str, Any]) -> fits.Header:
-    """Only what places pixels on the sky: other axes keep their part of the linear map and lose their meaning."""
-    ctypes = {int(key[5:]): _ctype(value) for key, value in values.items() if re.match(r"CTYPE\d+$", key)}
+def sky_axes(values: dict[str, Any]) -> tuple[int, int] | None:
+    """Numbers, from 1, of the longitude and the latitude axis; `None` where there are not exactly one and one."""
+    ctypes = _ctypes(values)
     lon = [i for i, ctype in ctypes.items() if _LONGITUDE.match(ctype)]
     lat = [i for i, ctype in ctypes.items() if _LATITUDE.match(ctype)]
-    if len(lon) != 1 or len(lat) != 1:
+    return (lon[0], lat[0]) if len(lon) == len(lat) == 1 else None
+
+
+def _ctypes(values: dict[str, Any]) -> dict[int, str]:
+    return {int(key[5:]): _ctype(value) for key, value in values.items() if re.match(r"CTYPE\d+$", key)}
+
+
+def wcs_header(values: dict[str, Any]) -> fits.Header:
+    """Only what places pixels on the sky: other axes keep their part of the linear map and lose their meaning."""
+    ctypes, axes = _ctypes(values), sky_axes(values)
+    if axes is None:
         raise CorrectionError(no_celestial(ctypes.values()))
     clean = fits.Header()
     clean["WCSAXES"] = _n_axes(values)
@@ -53,7 +63,7 @@ def wcs_header(values: dict[str, Any]) -> fits.Header:
         if match[1] == "CDELT" and cd and not pc:
             continue  # has no meaning beside CD, and wcslib says so in a warning
         clean[key] = float(value)
-    for axis in (lon[0], lat[0]):
+    for axis in axes:
         clean[f"CTYPE{axis}"] = ctypes[axis]
         clean[f"CUNIT{axis}"] = unit_of(values, axis - 1).to_string("fits")
         for key, value in values.items():
@@ -62,7 +72,7 @@ def wcs_header(values: dict[str, Any]) -> fits.Header:
     for key in ("LONPOLE", "LATPOLE"):
         if key in values:
             clean[key] = float(values[key])
-    if ctypes[lon[0]].endswith("-SIP"):
+    if ctypes[axes[0]].endswith("-SIP"):
         clean.update({key: value for key, value in values.items() if _SIP.match(key)})
     return clean
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -9,11 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from astropy.wcs import WCS
+from astropy.wcs import WCS, FITSFixedWarning, WcsError
 
 from sunalign.exceptions import CorrectionError
 from sunalign.geometry.coordinates import angles, direction
 from sunalign.wcs.header import no_celestial, plain_values, wcs_header
+from sunalign.wcs.plausible import impossible_scales, standing_still, unusable
 
 __all__ = ["SkyPart"]
 
@@ -51,10 +53,16 @@ class SkyPart:
     distorted: WCS | None = None
 
     @classmethod
-    def from_wcs(cls, wcs: WCS) -> SkyPart:
-        """Take it from a WCS with any number of axes."""
-        own = wcs.deepcopy()
-        own.wcs.set()  # to degrees
+    def from_wcs(cls, wcs: WCS, name: str = "The WCS", *, plausible: bool = True) -> SkyPart:
+        """Take it from a WCS with any number of axes.
+
+        ``name`` is how to speak of its owner; with ``plausible``, scales that no image of the Sun has are refused.
+        """
+        try:
+            own = wcs.deepcopy()
+            own.wcs.set()  # to degrees
+        except WcsError as error:
+            raise CorrectionError(unusable(wcs, name)) from error
         axes = (own.wcs.lng, own.wcs.lat)
         if min(axes) < 0:
             raise CorrectionError(no_celestial(own.wcs.ctype))
@@ -68,14 +76,27 @@ class SkyPart:
             pv=tuple((axes.index(i - 1), m, value) for i, m, value in own.wcs.get_pv() if i - 1 in axes),
             distorted=own if own.naxis == 2 and own.has_distortion else None,
         )
+        if plausible and (impossible := impossible_scales(part.rows, own, axes, name)) is not None:
+            raise CorrectionError(impossible)
         # A LONPOLE that only repeats the default goes with it: that of a cylindrical projection is 0 north of the
         # equator and 180 south of it, where the other is not even allowed.
         return part if part.pole == own.wcs.lonpole else replace(part, lonpole=own.wcs.lonpole)
 
     @classmethod
-    def from_header(cls, header: Mapping[str, Any]) -> SkyPart:
+    def from_header(cls, header: Mapping[str, Any], name: str = "The header") -> SkyPart:
         """Take it from the keywords of a header with any number of axes; nothing else in the header matters."""
-        return cls.from_wcs(WCS(wcs_header(plain_values(header))))
+        values = plain_values(header)
+        cards, still = wcs_header(values), standing_still(values, name)
+        if still is not None:
+            raise CorrectionError(still)
+        try:
+            with warnings.catch_warnings():
+                # What wcslib mends or cannot mend comes out below.
+                warnings.simplefilter("ignore", FITSFixedWarning)
+                wcs = WCS(cards)
+        except WcsError as error:
+            raise CorrectionError(unusable(values, name)) from error
+        return cls.from_wcs(wcs, name)
 
     @property
     def zenithal(self) -> bool:

@@ -1,45 +1,36 @@
-"""Any image in; data, celestial grid, times and observer inside.
-
-`to_image` takes a `~sunpy.map.GenericMap`, an `~ndcube.NDCube` with two celestial axes (see `sunalign.images.cubes`),
-``(data, header)``, ``(data, wcs)`` or the path of a FITS file. The rest of the package sees `Image`.
-"""
+"""An image on the sky: data, grid, times and observer."""
 
 from __future__ import annotations
 
-import os
 import warnings
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from functools import singledispatch
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 import astropy.units as u
 from astropy.coordinates import SkyCoord
-from astropy.io import fits
 from astropy.time import Time
+from astropy.utils.exceptions import AstropyWarning
 from astropy.wcs import WCS
-from astropy.wcs.wcsapi import BaseLowLevelWCS
 
 import sunpy.map
-from ndcube import NDCollection
 from ndcube.ndcube import NDCubeBase
-from ndcube.ndcube_sequence import NDCubeSequenceBase
 from sunpy.coordinates.wcs_utils import solar_wcs_frame_mapping
 from sunpy.map import GenericMap
 
-from sunalign.exceptions import ImageError, told, warn_user
+from sunalign.exceptions import ImageError, warn_user
 from sunalign.geometry.coordinates import PixelGrid
 from sunalign.geometry.dates import Dates, read_dates, wcs_dates, without_dates
-from sunalign.geometry.times import StepTimes, header_runs_along_rows, header_times, refuse_sit_and_stare
+from sunalign.geometry.times import StepTimes, header_runs_along_rows, header_times
 from sunalign.images._cube_times import cube_runs_along_rows, cube_times
-from sunalign.wcs.celestial import celestial_wcs, flat_wcs, two_axes
+from sunalign.wcs.celestial import flat_wcs
+from sunalign.wcs.distortion import without_distortion
 from sunalign.wcs.readable import dates_itself, quiet_about_metadata, readable_map
 
-__all__ = ["Image", "celestial_wcs", "clean_data", "read_map", "to_image"]
+__all__ = ["Image", "along_steps", "clean_data"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,7 +137,10 @@ class Image:
     def to_map(self) -> GenericMap:
         """Return the image as a Map on its own, possibly cropped or binned, grid."""
         x0, bx, y0, by = self.grid.to_base
-        header = self.wcs.to_header()
+        with warnings.catch_warnings():
+            # A distortion is dealt with below.
+            warnings.filterwarnings("ignore", "Some non-standard WCS keywords were excluded", AstropyWarning)
+            header = self.wcs.to_header()
         for axis, (start, factor) in enumerate(((x0, bx), (y0, by)), start=1):
             header[f"CRPIX{axis}"] = (self.wcs.wcs.crpix[axis - 1] - 1 - start) / factor + 1
             for row in (1, 2):
@@ -154,7 +148,10 @@ class Image:
         kept = {k: self.meta[k] for k in _PICTURE_KEYS if k in self.meta}
         dates = replace(self.dates, reference=self.date).cards()
         cards = {**kept, **(without_dates(header) if dates else header), **dates}
-        picture = sunpy.map.Map(self.data, cards)
+        # A Map has no place for a distortion, so the pixels are moved to where its coordinates will say they are.
+        distorted = self.wcs.has_distortion
+        data = without_distortion(self.data, self.wcs, self.grid.to_base) if distorted else self.data
+        picture = sunpy.map.Map(data, cards)
         if isinstance(self.source, GenericMap):
             picture.plot_settings.update({k: v for k, v in self.source.plot_settings.items() if k != "norm"})
         return picture
@@ -240,82 +237,6 @@ def _block_sum(data: np.ndarray, by: int, bx: int) -> np.ndarray:
     return total
 
 
-@singledispatch
-def to_image(source: Any) -> Image:
-    """Read anything that is an image.
-
-    Parameters
-    ----------
-    source : `~sunpy.map.GenericMap`, `~ndcube.NDCube`, `tuple`, `str` or `~pathlib.Path`
-        A map; a cube with two celestial axes (as `sunalign.images.cubes.spectral_image` reduces it by default: the mean
-        of the valid values along its other axes); ``(data, header)`` or ``(data, wcs)``; the path of a FITS file whose
-        first image has two dimensions.
-
-    Raises
-    ------
-    ~sunalign.exceptions.ImageError
-        It is none of these, or has no celestial coordinates.
-    """
-    raise ImageError(
-        f"An image is a sunpy Map, an NDCube, (data, header), (data, wcs) or the path of a FITS file; "
-        f"got {type(source).__name__}."
-    )
-
-
-@to_image.register
-def _(source: Image) -> Image:
-    return source
-
-
-@to_image.register
-def _(source: GenericMap) -> Image:
-    name = str(
-        source.meta.get("filename") or f"{source.observatory} {source.detector or source.instrument}".strip() or "map"
-    )
-    refuse_sit_and_stare(source.meta, name)
-    return along_steps(map_image(source, clean_data(source.data, source.mask), name))
-
-
-def map_image(source: GenericMap, data: np.ndarray, name: str) -> Image:
-    """Image of a map, with data that may stand for the map's own."""
-    with quiet_about_metadata():
-        readable = readable_map(source)
-        grid, unit = PixelGrid(two_axes(readable.wcs, name), source.data.shape), source.unit
-    image = Image(data, grid, source.meta, source, name, unit)
-    image._once("readable", lambda: readable)
-    return image
-
-
-@to_image.register
-def _(source: tuple) -> Image:  # type: ignore[type-arg]
-    if len(source) != 2 or not hasattr(source[0], "shape"):
-        raise ImageError("A tuple is (data, header) or (data, wcs), with data a two-dimensional array.")
-    data, header = source
-    if np.ndim(data) != 2:
-        raise ImageError(f"The data of a (data, header) image have two dimensions; these have {np.ndim(data)}.")
-    meta = {} if isinstance(header, BaseLowLevelWCS) else header
-    wcs = two_axes(header if isinstance(header, BaseLowLevelWCS) else celestial_wcs(header), "The header")
-    mask = data.mask if isinstance(data, np.ma.MaskedArray) else None
-    image = Image(clean_data(np.ma.getdata(data), mask), PixelGrid(wcs, np.shape(data)), meta, source, "array")
-    return along_steps(image)
-
-
-@to_image.register
-def _(source: NDCubeBase) -> Image:
-    from sunalign.images.cubes import spectral_image  # cubes are images made of several; they need this module
-
-    return spectral_image(source)
-
-
-@to_image.register(NDCubeSequenceBase)
-@to_image.register(NDCollection)
-def _(source: Any) -> Image:
-    raise ImageError(
-        f"A {type(source).__name__} holds several cubes; align one of them, and give the correction to all with "
-        f"sunalign.correctors.apply_to_windows."
-    )
-
-
 def along_steps(image: Image) -> Image:
     """Transpose an image whose raster steps follow each other along y, as in a header with latitude first."""
     cube = isinstance(image.source, NDCubeBase)
@@ -324,52 +245,6 @@ def along_steps(image: Image) -> Image:
     wcs = flat_wcs(image.wcs, np.array([[0.0, 1.0], [1.0, 0.0]]), np.zeros(2), image.name)
     grid = PixelGrid(wcs, image.data.T.shape)
     return replace(image, data=np.ascontiguousarray(image.data.T), grid=grid, transposed=True)
-
-
-@to_image.register(str)
-@to_image.register(os.PathLike)
-def _(source: Any) -> Image:
-    return replace(to_image(read_map(source)), name=Path(source).name)
-
-
-def read_map(path: str | os.PathLike[str]) -> GenericMap:
-    """Open the first image of a FITS file as a Map, or say what is wrong with the file."""
-    path = Path(path)
-    if not path.exists():
-        raise ImageError(f"There is no file {path}.")
-    if path.is_dir():
-        raise ImageError(f"{path} is a directory; give one FITS file of it.")
-    try:
-        with _quiet_about_length(), fits.open(path) as hdus:
-            images = [hdu for hdu in hdus if getattr(hdu, "is_image", False) and hdu.header.get("NAXIS", 0) >= 2]
-            if not images:
-                raise ImageError(f"{path} holds no image: none of its {len(hdus)} HDUs has two axes.")
-            # A private copy in memory: the file is closed on return, and big-endian or scaled data are read once.
-            data, header = np.array(images[0].data), images[0].header.copy()
-    except (OSError, ValueError, TypeError) as error:
-        if isinstance(error, ImageError):
-            raise
-        if "No SIMPLE card" in str(error):
-            raise ImageError(f"{path} cannot be read as FITS: it does not begin with the keyword SIMPLE.") from error
-        raise ImageError(
-            f"{path} cannot be read as FITS ({told(error)}). If it is a FITS file it may be truncated; fetch it again."
-        ) from error
-    data = data.reshape([n for n in data.shape if n > 1]) if data.ndim > 2 else data
-    if data.ndim != 2:
-        raise ImageError(
-            f"{path} holds a cube of shape {data.shape}; choose a window and a wavelength range first: "
-            f"read it with sunraster or ndcube, and align that cube (see sunalign.images.cubes)."
-        )
-    celestial_wcs(header)
-    return sunpy.map.Map(data, header)
-
-
-@contextmanager
-def _quiet_about_length() -> Iterator[None]:
-    # Data that are missing are an error of their own, and blanks that are missing after them do no harm.
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="File may have been truncated")
-        yield
 
 
 _PICTURE_KEYS = (
