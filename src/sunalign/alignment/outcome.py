@@ -45,7 +45,9 @@ def judge(climbed: Climb) -> Judgement:
     found = climbed.found
     quality, surface = assess(problem, space, found.x)
     errors = covariance(problem, space, found.x)
-    one_sigma = dict(zip(problem.names, np.sqrt(np.diag(errors)).tolist(), strict=True))
+    sigmas = np.sqrt(np.diag(errors))
+    quality = quality.with_errors(problem.names, sigmas)
+    one_sigma = dict(zip(problem.names, sigmas.tolist(), strict=True))
     correction = problem.correction(found.x, errors=one_sigma, covariance=errors)
     unfinished = [] if found.success else [str(found.message)]
     return Judgement(correction, quality, surface, [*unfinished, *quality.doubts()])

@@ -78,6 +78,11 @@ class Objective:
         return self.problem.n_valid
 
     @property
+    def min_overlap(self) -> float:
+        """Fraction of those pixels that the reference has to cover; below it a candidate scores -inf."""
+        return self.problem.min_overlap
+
+    @property
     def iteration(self) -> int:
         """Number of the current round, as the history has it; see `new_iteration`."""
         return self._iteration
@@ -231,6 +236,10 @@ class Objective:
     def with_metric(self, metric: Metric) -> Objective:
         """Return the same objective judged by another metric, sharing the budget."""
         return self._sharing(replace(self.problem, metric=metric))
+
+    def with_min_overlap(self, min_overlap: float) -> Objective:
+        """Return the same objective with another fraction of the target to be covered, sharing the budget."""
+        return self._sharing(replace(self.problem, min_overlap=min_overlap))
 
     def _sharing(self, problem: Problem) -> Objective:
         return Objective(problem, self.space, budget=self._budget)

@@ -6,10 +6,19 @@ from typing import NamedTuple
 
 import numpy as np
 
-__all__ = ["SearchSurface", "peak_ratio", "peak_significance", "peaks_of"]
+__all__ = [
+    "SearchSurface",
+    "allowing_for_edges",
+    "peak_ratio",
+    "peak_significance",
+    "peaks_of",
+    "pixels_at_peak",
+    "wider_than_a_peak",
+]
 
 
 _PEAK = 3.0  # Radius, in pixels, of what belongs to one peak.
+_OTHERS = 5  # Shifts beyond that radius without which nothing can be said of the peak.
 _NEAR_ONE = 1 - 1e-9
 
 
@@ -52,10 +61,43 @@ def peak_significance(surface: SearchSurface, n_pixels: int) -> float:
     rows, columns = np.ogrid[: scores.shape[0], : scores.shape[1]]
     others = scores[np.hypot(rows - j, columns - i) > _PEAK]
     others = others[np.isfinite(others)]
-    if others.size < 5 or n_pixels < 4:
+    if others.size < _OTHERS or n_pixels < 4:
         return np.nan
     top, runner_up = np.arctanh(np.clip([scores[j, i], others.max()], -_NEAR_ONE, _NEAR_ONE))
     return float((top - runner_up) * np.sqrt((n_pixels - 3) / 2))
+
+
+def wider_than_a_peak(surface: SearchSurface, least_pixels: float) -> bool:
+    """Whether the bounds leave other shifts than those that belong to a peak in their middle.
+
+    Parameters
+    ----------
+    surface : `SearchSurface`
+    least_pixels : `float`
+        Number of pixels below which a shift within the bounds has no score.
+    """
+    within = np.isfinite(surface.scores) | (surface.overlap < least_pixels)
+    place = np.argwhere(within)
+    if not len(place):
+        return False
+    # Not about the middle of the array, which is no shift at all and may lie outside the bounds.
+    return int(np.count_nonzero(np.linalg.norm(place - place.mean(axis=0), axis=1) > _PEAK)) >= _OTHERS
+
+
+def pixels_at_peak(surface: SearchSurface) -> int:
+    """Number of pixels that were correlated at the highest peak; 0 where no shift left enough overlap."""
+    scores = np.where(np.isfinite(surface.scores), surface.scores, -np.inf)
+    return int(surface.overlap.flat[np.argmax(scores)]) if np.isfinite(scores).any() else 0
+
+
+def allowing_for_edges(min_overlap: float, n_pixels: int) -> float:
+    """Least overlap of a surface, as a fraction, so that no shift is missed that has enough of it in finer pixels.
+
+    Coarse pixels are lost along the edge of what the reference covers: half of one by its centre, half by a shift of
+    whole pixels, on either side. Where many pixels overlap that is next to nothing.
+    """
+    wanted = min_overlap * n_pixels
+    return float(max(wanted - 4 * np.sqrt(wanted), wanted / 2) / max(n_pixels, 1))
 
 
 def peaks_of(surface: SearchSurface, most: int) -> list[tuple[float, float, float]]:
