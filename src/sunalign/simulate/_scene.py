@@ -10,6 +10,7 @@ import astropy.units as u
 from sunpy.sun import constants
 from sunpy.time import parse_time
 
+from sunalign.simulate._loops import Eye, brightness, loops
 from sunalign.simulate._observer import Observer, locate, stonyhurst_zero, time_of
 from sunalign.simulate._texture import Array, Recipe, Texture, texture, wrapped
 
@@ -106,6 +107,10 @@ class Scene:
         Number of active regions, over the whole Sun.
     bright_points : `float`
         Bright points per square degree.
+    loops : `int`
+        Bundles of coronal loops above each active region. They stand in space: they rise beyond the limb, hide behind
+        it, and show their parallax to other observers. The flat loops of the surface are there in any case. None by
+        default; a raster whose steps have their own times takes longer with them.
     beacons : `tuple` of (longitude, latitude) pairs of `~astropy.units.Quantity`
         Places, Stonyhurst at ``time``, of point-like sources that stand out, for tests of geometry.
     beacon_width : `~astropy.units.Quantity`
@@ -135,6 +140,7 @@ class Scene:
     contrast: float = 1.0
     n_active_regions: int = 14
     bright_points: float = 0.15
+    loops: int = 0
     beacons: tuple[tuple[u.Quantity, u.Quantity], ...] = ()
     beacon_width: u.Quantity = 0.15 * u.deg
     beacon_intensity: float = 50.0
@@ -146,21 +152,23 @@ class Scene:
         object.__setattr__(self, "time", parse_time(self.time))
 
     @property
-    def _texture(self) -> Texture:
+    def _recipe(self) -> Recipe:
         lon, lat = (float(c.to_value(u.deg)) for c in self.center)
         width, height = (float(e.to_value(u.deg)) for e in self.extent)
         cell = float(self.resolution.to_value(u.deg))
-        return texture(
-            Recipe(
-                seed=self.seed,
-                center=(lon, lat),
-                extent=(width, height),
-                cell=cell,
-                n_active_regions=self.n_active_regions,
-                bright_points=self.bright_points,
-                evolving=self.evolution is not None,
-            )
+        return Recipe(
+            seed=self.seed,
+            center=(lon, lat),
+            extent=(width, height),
+            cell=cell,
+            n_active_regions=self.n_active_regions,
+            bright_points=self.bright_points,
+            evolving=self.evolution is not None,
         )
+
+    @property
+    def _texture(self) -> Texture:
+        return texture(self._recipe)
 
     def replace(self, **changes: Any) -> "Scene":
         """The same scene with some options changed."""
@@ -267,7 +275,25 @@ class Scene:
         for start in range(0, out.size, BLOCK):
             block = slice(start, start + BLOCK)
             out[block] = self._radiance((x[block], y[block], z[block]), view.part(block), epoch)
+        if self.loops and self.contrast:
+            self._add_loops(out, (x, y, z), view, epoch)
         return out.reshape(shape)
+
+    def _add_loops(self, out: Array, vectors: tuple[Array, Array, Array], view: View, epoch: float) -> None:
+        """Add the light of the loops, for every place and time that the points are seen from."""
+        rsun = self.rsun.to_value(u.m)
+        sunward, west, north = vectors
+        columns = np.broadcast_arrays(view.distance / rsun, view.b0, view.longitude - epoch, view.turned, np.zeros(1))
+        eyes, which = np.unique(np.stack(columns[:4]), axis=1, return_inverse=True)
+        a, b, c = ROTATION[self.rotation_model]
+        for k, (distance, b0, longitude, turned) in enumerate(eyes.T):
+            chosen = slice(None) if eyes.shape[1] == 1 else np.flatnonzero(which.ravel() == k)
+            # In the plane through the Sun's centre, from where the lines of sight meet it.
+            x, y = (distance * v[chosen] / sunward[chosen] for v in (west, north))
+            for region in loops(self._recipe, self.loops):
+                sin2 = np.sin(np.radians(region.lat)) ** 2
+                eye = Eye(float(distance), float(b0), float(longitude - (a + sin2 * (b + sin2 * c)) * turned))
+                out[chosen] += QUIET_SUN * brightness(region, eye, x, y)
 
     def _radiance(self, vectors: tuple[Array, Array, Array], view: View, epoch: float) -> Array:
         lon, sin_lat, mu, height = _surface(vectors, view, self.rsun.to_value(u.m))
