@@ -6,6 +6,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import ndimage
 
 from sunalign.simulate._texture import Array, Grid, Layer, Recipe, region_places
@@ -80,7 +81,7 @@ class Region:
     def seen(self, eye: Eye) -> tuple[Layer, ...]:
         """Brightness on the sky, in solar radii west and north of the centre: a layer for each octave of widths."""
         x, y, z = _towards(self.spots.position, eye)
-        visible = ~_hidden(x, y, z, eye.distance)
+        visible = np.logical_not(_hidden(x, y, z, eye.distance))
         scale = 1 / (1 - z[visible] / eye.distance)
         x, y, width = x[visible] * scale, y[visible] * scale, self.spots.width[visible] * scale
         flux = self.spots.flux[visible] * scale**2
@@ -101,7 +102,7 @@ def _towards(position: Array, eye: Eye) -> Array:
     return np.stack([west, north * cos - ahead * sin, ahead * cos + north * sin])
 
 
-def _hidden(x: Array, y: Array, z: Array, distance: float) -> Array:
+def _hidden(x: Array, y: Array, z: Array, distance: float) -> NDArray[np.bool_]:
     """Whether the Sun is in between."""
     path = np.sqrt(x**2 + y**2 + (distance - z) ** 2)
     nearest = distance * (distance - z) / path
@@ -150,15 +151,25 @@ def seen(region: Region, eye: Eye) -> tuple[Layer, ...]:
 
 def brightness(region: Region, eye: Eye, west: Array, north: Array) -> Array:
     """Of one region, relative to the quiet Sun, at points in solar radii from the centre; shape of the points."""
+    layers = seen(region, eye)
     total = np.zeros(west.shape)
-    for layer in seen(region, eye):
-        ny, nx = layer.grid.shape
-        row, column = (north - layer.grid.lat) / layer.grid.cell, (west - layer.grid.lon) / layer.grid.cell
-        # The outermost cells hold nothing but what the spline's mirrored edge makes of nothing.
-        near = (row > 2) & (row < ny - 3) & (column > 2) & (column < nx - 3)
-        total[near] += layer(west[near], north[near])
+    if not layers:
+        return total
+    (left, bottom), (right, top) = (limit(e, axis=0) for limit, e in zip((np.min, np.max), _edges(layers), strict=True))
+    some = np.flatnonzero((west > left) & (west < right) & (north > bottom) & (north < top))
+    west, north = west[some], north[some]
+    for layer, low, high in zip(layers, *_edges(layers), strict=True):
+        near = np.flatnonzero((west > low[0]) & (west < high[0]) & (north > low[1]) & (north < high[1]))
+        total[some[near]] += layer(west[near], north[near])
     # A spline through spots undershoots where there is nothing.
     return np.maximum(total, 0)
+
+
+def _edges(layers: tuple[Layer, ...]) -> tuple[Array, Array]:
+    """Lower left and upper right corners of lattices, short of the outermost cells, where nothing was painted."""
+    low = np.array([[layer.grid.lon + 3 * layer.grid.cell, layer.grid.lat + 3 * layer.grid.cell] for layer in layers])
+    size = np.array([[(n - 7) * layer.grid.cell for n in layer.grid.shape[::-1]] for layer in layers])
+    return low, low + size
 
 
 def _region(lon: float, lat: float, n: int, rng: np.random.Generator) -> Region:
@@ -188,10 +199,8 @@ def _bundle(size: float, tilt: float, rng: np.random.Generator) -> Iterator[Spot
     along, across = np.array([np.cos(tilt), np.sin(tilt)]), np.array([-np.sin(tilt), np.cos(tilt)])
     is_open = rng.random() < 0.25
     reach = size * (rng.uniform(0.35, 1.5))
-    feet = [
-        s * reach * rng.uniform(0.8, 1.2) * along + size * rng.normal(0, 0.35) * across for s in (-1, 1)
-    ]
-    lean, rise, bright = rng.normal(0, 0.45), rng.uniform(0.7, 1.35), rng.lognormal(0, 0.5)
+    feet = [s * reach * rng.uniform(0.8, 1.2) * along + size * rng.normal(0, 0.35) * across for s in (-1, 1)]
+    lean, rise, bright = rng.normal(0, 0.45), rng.uniform(0.7, 1.35), rng.lognormal(0, 0.7)
     spread = size * rng.uniform(0.04, 0.12)
     for _ in range(THREADS):
         start, end = (np.radians(foot + rng.normal(0, spread, 2)) for foot in feet)
@@ -201,7 +210,7 @@ def _bundle(size: float, tilt: float, rng: np.random.Generator) -> Iterator[Spot
 def _thread(
     start: Array, end: Array, lean: float, rise: float, bright: float, is_open: bool, rng: np.random.Generator
 ) -> Spots:
-    """One loop: an arch over the chord between its feet, leaning to a side; an open one is its first third, drawn out."""
+    """One loop: an arch over the chord between its feet, leaning to a side, or the beginning of a larger one."""
     t = np.linspace(0, np.pi, POINTS)
     chord = end - start
     half = np.hypot(*chord) / 2
@@ -218,7 +227,7 @@ def _thread(
     profile = (0.45 + np.exp(-path[2] / 0.012)) * np.exp(-path[2] / SCALE_HEIGHT)
     if is_open:
         profile *= np.linspace(1, 0, POINTS) ** 1.5
-    peak = 3.2 * bright * rng.lognormal(0, 0.6)
+    peak = 0.9 * bright * rng.lognormal(0, 0.6)
     flux = peak * profile * width * np.sqrt(2 * np.pi) * length
     return Spots(path, width, flux)
 
@@ -229,4 +238,4 @@ def _haze(size: float, rng: np.random.Generator) -> Spots:
     radius = np.radians(size)
     width = rng.uniform(0.25, 0.7, n) * radius
     place = np.stack([*(radius * rng.normal(0, 0.6, (2, n))), 0.6 * radius * rng.exponential(1, n)])
-    return Spots(place, width, 2 * np.pi * width**2 * 0.1 * rng.lognormal(0, 0.4, n))
+    return Spots(place, width, 2 * np.pi * width**2 * 0.07 * rng.lognormal(0, 0.4, n))

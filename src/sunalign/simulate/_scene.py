@@ -29,6 +29,10 @@ CORONA_HEIGHT = 0.08
 LIMB_SOFTNESS = 0.12
 # Below this cosine of the heliocentric angle the fine structure gives way to what the corona shows.
 LIMB_FADE = 0.25
+# The same where the corona is not only a rim, but stands in front of the disc as well.
+LOOPS_FADE = 0.2
+# Part of the limb's brightness that comes from low down, and its scale height in solar radii: what makes it an edge.
+RIM, RIM_HEIGHT = 0.6, 0.008
 # Points evaluated at a time, so that the intermediate arrays stay in the cache of the processor.
 BLOCK = 1 << 15
 
@@ -296,22 +300,33 @@ class Scene:
                 out[chosen] += QUIET_SUN * brightness(region, eye, x, y)
 
     def _radiance(self, vectors: tuple[Array, Array, Array], view: View, epoch: float) -> Array:
-        lon, sin_lat, mu, height = _surface(vectors, view, self.rsun.to_value(u.m))
+        surface_lon, sin_lat, mu, height = _surface(vectors, view, self.rsun.to_value(u.m))
         a, b, c = ROTATION[self.rotation_model]
         sin2 = sin_lat**2
-        lon = wrapped(np.degrees(lon - epoch - (a + sin2 * (b + sin2 * c)) * view.turned))
+        lon = wrapped(np.degrees(surface_lon - epoch - (a + sin2 * (b + sin2 * c)) * view.turned))
         lat = np.degrees(np.arcsin(sin_lat))
 
-        log = self._log_surface(lon, lat, mu, view.aged) if self.contrast else np.zeros(lon.shape)
-        intensity = np.exp(self.contrast * log - height / CORONA_HEIGHT)
+        rim = (lon, lat)
+        if self.loops:
+            rim_lon, sin_rim = _rim(vectors, view)
+            rim = (lon + wrapped(np.degrees(rim_lon - surface_lon)), np.degrees(np.arcsin(sin_rim)))
+        log = self._log_surface(lon, lat, rim, mu, view.aged) if self.contrast else np.zeros(lon.shape)
+        intensity = np.exp(self.contrast * log) * self._above(height)
         if self.beacons:
             intensity += self._beacons(lon, lat) * (height == 0)
         flat = 1 / np.sqrt(1 + LIMB_SOFTNESS)
         intensity *= 1 + self.limb_brightening * (1 / np.sqrt(mu**2 + LIMB_SOFTNESS) - flat)
         return QUIET_SUN * intensity
 
-    def _log_surface(self, lon: Array, lat: Array, mu: Array, aged: Array) -> Array:
-        """Logarithm of the surface's brightness, fading into the corona's towards the limb."""
+    def _above(self, height: Array) -> Array:
+        """What is left of the brightness at the limb at a height above it."""
+        corona = np.exp(-height / CORONA_HEIGHT)
+        if not self.loops:
+            return np.asarray(corona)
+        return np.asarray(RIM * np.exp(-height / RIM_HEIGHT) + (1 - RIM) * corona)
+
+    def _log_surface(self, lon: Array, lat: Array, rim: tuple[Array, Array], mu: Array, aged: Array) -> Array:
+        """Logarithm of the surface's brightness, fading into that of the corona above ``rim`` towards the limb."""
         sun = self._texture
         center = [float(c.to_value(u.deg)) for c in self.center]
         from_center = wrapped(lon - center[0])
@@ -323,10 +338,11 @@ class Scene:
             log[~inside] = sun.whole(lon[~inside], lat[~inside])
             age = aged if aged.ndim == 0 else aged[inside]
             log[inside] = self._window(sun, from_center[inside] + center[0], lat[inside], age)
-        edge = mu < 3.5 * LIMB_FADE
+        fades_at = LOOPS_FADE if self.loops else LIMB_FADE
+        edge = mu < 3.5 * fades_at
         if edge.any():
-            fade = 1 / (1 + (mu[edge] / LIMB_FADE) ** 6)
-            log[edge] += fade * (sun.corona(lon[edge], lat[edge]) - log[edge])
+            fade = 1 / (1 + (mu[edge] / fades_at) ** 6)
+            log[edge] += fade * (sun.corona(wrapped(rim[0][edge]), rim[1][edge]) - log[edge])
         return log
 
     def _window(self, sun: Texture, lon: Array, lat: Array, aged: Array) -> Array:
@@ -377,3 +393,12 @@ def _surface(vectors: tuple[Array, Array, Array], view: View, rsun: float) -> tu
     sin_lat = np.clip(y * cos_b + z * sin_b, -1, 1)
     lon = view.longitude + np.arctan2(x, z * cos_b - y * sin_b)
     return lon, sin_lat, mu, radius - 1
+
+
+def _rim(vectors: tuple[Array, Array, Array], view: View) -> tuple[Array, Array]:
+    """Inertial longitude, and sine of the latitude, of the limb in the same direction from the centre of the disc."""
+    _, west, north = vectors
+    away = np.maximum(np.hypot(west, north), 1e-12)
+    x, y = west / away, north / away
+    sin_b, cos_b = np.sin(view.b0), np.cos(view.b0)
+    return view.longitude + np.arctan2(x, -y * sin_b), np.clip(y * cos_b, -1, 1)
