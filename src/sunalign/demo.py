@@ -132,8 +132,9 @@ def observed(seed: int, error: PointingError) -> Simulated:
         observer=simulate.observer(0.45 * u.AU, 0 * u.deg, 4 * u.deg, sun.time),
         center=(1750 * u.arcsec, 140 * u.arcsec),
         n_steps=216,
-        n_slit=1060,
+        n_slit=530,
         step=4 * u.arcsec,
+        slit_pixel=2.196 * u.arcsec,
         reference_scale=2.2 * u.arcsec,
         reference_shape=(520, 540),
     )
@@ -165,9 +166,7 @@ def draw(result: AlignmentResult) -> Figure:
             contours.set(edgecolor=_COLOURS[when], linewidth=1.6)
         for outline in ax.lines:
             outline.set(color=_COLOURS[when], linewidth=1.2)
-        ax.set_title(
-            f"{title}, score {result.initial_score if when == 'before' else result.score:.3f}", fontsize="large"
-        )
+        ax.set_title(f"{title}, score {scores[when]:.3f}", fontsize="large")
     return figure
 
 
