@@ -6,6 +6,7 @@ into the target's coordinates. The data are never resampled. Importing this pack
 soon as they are.
 """
 
+from functools import partial
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
@@ -68,10 +69,5 @@ def __dir__() -> list[str]:
     return sorted({*globals(), *__all__, *_MODULES})
 
 
-def _attach() -> None:
-    from sunalign.alignment.attach import attach
-
-    attach()
-
-
-when_imported(("sunpy.map", "ndcube"), _attach)
+# Which imports both, and attaches: nobody who needs neither should wait for them.
+when_imported(("sunpy.map", "ndcube"), partial(import_module, "sunalign.alignment.attach"))

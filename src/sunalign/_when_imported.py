@@ -53,7 +53,7 @@ class _Watch(MetaPathFinder):
         execute = loader.exec_module
 
         def exec_module(module: ModuleType) -> None:
-            loader.exec_module = execute  # type: ignore[method-assign]
+            del loader.exec_module
             try:
                 execute(module)
             except BaseException:
