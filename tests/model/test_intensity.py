@@ -76,10 +76,10 @@ def test_a_gain_comes_out_as_the_stretch_makes_of_it(gain, seed):
 @pytest.mark.parametrize("stretch", STRETCHES)
 def test_hot_pixels_do_not_squeeze_the_rest(image, stretch):
     spoiled = image.copy()
-    spoiled[::13, ::11] = 1e9
+    spoiled[::29, ::17] = 1e9  # 3 pixels in a thousand
     good = spoiled == image
     clean, dirty = scaled(image, stretch=stretch), scaled(spoiled, stretch=stretch)
-    assert np.corrcoef(clean[good], dirty[good])[0, 1] > 0.95
+    assert np.corrcoef(clean[good], dirty[good])[0, 1] > 0.98
     assert dirty.max() < 2 * clean.max()
 
 
