@@ -1,4 +1,4 @@
-"""Every process of the tests computes on one thread, those of ``pytest -n auto`` and those that tests start included."""
+"""Every process of the tests computes on one thread, those of ``-n auto`` and those that tests start included."""
 
 import os
 import subprocess
