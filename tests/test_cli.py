@@ -397,7 +397,7 @@ def test_version(capsys):
 def test_the_demo_runs_as_a_command(tmp_path, capsys):
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-W", "error", "-m", "sunalign", "demo", "--out", str(tmp_path / "demo"), "--seed", "1"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, env=environment, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600, env=environment, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     names = sorted(path.name for path in (tmp_path / "demo").iterdir())

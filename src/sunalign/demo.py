@@ -124,7 +124,7 @@ def observed(seed: int, error: PointingError) -> Simulated:
     """
     from sunalign import simulate
 
-    sun = simulate.Scene(seed=seed + 3, center=(64 * u.deg, 12 * u.deg), extent=(90 * u.deg, 56 * u.deg), loops=24)
+    sun = simulate.Scene(seed=seed + 3, center=(64 * u.deg, 12 * u.deg), extent=(76 * u.deg, 50 * u.deg), loops=24)
     return simulate.raster_pair(
         seed,
         error=error,
@@ -166,7 +166,7 @@ def draw(result: AlignmentResult) -> Figure:
             contours.set(edgecolor=_COLOURS[when], linewidth=1.6)
         for outline in ax.lines:
             outline.set(color=_COLOURS[when], linewidth=1.2)
-        ax.set_title(f"{title}, score {scores[when]:.3f}", fontsize="large")
+        ax.set_title(f"{title}, score {scores[when]:.3f}", fontsize="x-large")
     return figure
 
 
@@ -188,7 +188,7 @@ def _save(figure: Figure, path: Path) -> None:
     figure.savefig(buffer, format="png", dpi=110)
     buffer.seek(0)
     with Image.open(buffer) as picture:
-        picture.convert("RGB").quantize(256, dither=Image.Dither.NONE).save(path, format="png", optimize=True)
+        picture.convert("RGB").quantize(256, kmeans=3, dither=Image.Dither.NONE).save(path, format="png", optimize=True)
 
 
 def comparison(result: AlignmentResult, error: PointingError) -> str:
