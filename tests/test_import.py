@@ -1,5 +1,6 @@
 """Every module can be the first one that is imported, and the package waits for none that it does not need."""
 
+import importlib.util
 import pkgutil
 import subprocess
 import sys
@@ -111,23 +112,27 @@ def module(tmp_path, monkeypatch):
     sys.modules.pop("sunalign_late", None)
 
 
-def test_a_call_waits_for_the_import_and_is_made_once(module, monkeypatch):
+def test_calls_wait_for_the_import_and_are_made_once(module, monkeypatch):
     calls = []
     before = list(sys.meta_path)
-    when_imported(("sunalign_never", module), lambda: calls.append(module in sys.modules))
+    for _ in range(2):
+        when_imported(("sunalign_never", module), lambda: calls.append(module in sys.modules))
     assert calls == []
     with pytest.raises(ModuleNotFoundError):
         __import__("sunalign_never")
+    assert importlib.util.find_spec("sunalign_never") is None
+    assert importlib.util.find_spec(module) is not None  # asks, and imports nothing
+    assert calls == []
     monkeypatch.setenv("SUNALIGN_LATE", "1")
     with pytest.raises(ZeroDivisionError):
         __import__(module)
     assert calls == []
     monkeypatch.delenv("SUNALIGN_LATE")
     loaded = __import__(module)
-    assert calls == [True]
+    assert calls == [True, True]
     assert sys.meta_path == before
     # Nothing of the hook is left in what others see.
     assert type(loaded.__spec__.loader).__name__ == "SourceFileLoader"
     assert "exec_module" not in vars(loaded.__spec__.loader)
     when_imported((module,), lambda: calls.append("now"))
-    assert calls == [True, "now"]
+    assert calls == [True, True, "now"]

@@ -39,27 +39,29 @@ class _Watch(MetaPathFinder):
 
     def __init__(self, names: tuple[str, ...], call: Callable[[], Any]) -> None:
         self.names, self.call = names, call
+        self.asking: set[str] = set()
 
     def find_spec(self, name: str, path: Any, target: ModuleType | None = None) -> ModuleSpec | None:
-        if name not in self.names:
+        if name not in self.names or name in self.asking:
             return None
-        sys.meta_path.remove(self)
-        spec = importlib.util.find_spec(name)
+        self.asking.add(name)
+        try:
+            spec = importlib.util.find_spec(name)
+        finally:
+            self.asking.discard(name)
         loader = None if spec is None else spec.loader
-        if loader is None:
-            # Not installed, or a namespace without code: the import will say so, and may be tried again.
-            sys.meta_path.insert(0, self)
+        if loader is None:  # Not installed, or a namespace without code.
             return spec
         execute = loader.exec_module
 
         def exec_module(module: ModuleType) -> None:
-            del loader.exec_module
-            try:
-                execute(module)
-            except BaseException:
-                sys.meta_path.insert(0, self)
-                raise
-            self.call()
+            # Nothing is left there; and of two that watch the same module the inner one finds nothing to remove.
+            vars(loader).pop("exec_module", None)
+            execute(module)
+            if self in sys.meta_path:
+                sys.meta_path.remove(self)
+                self.call()
 
+        # Whoever only asks where a module is does not come to this.
         loader.exec_module = exec_module  # type: ignore[method-assign]
         return spec
