@@ -398,7 +398,7 @@ def test_version(capsys):
 def test_the_demo_runs_as_a_command(tmp_path, capsys):
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-W", "error", "-m", "sunalign", "demo", "--out", str(tmp_path / "demo"), "--seed", "1"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, env=environment, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600, env=environment, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     names = sorted(path.name for path in (tmp_path / "demo").iterdir())
@@ -428,6 +428,29 @@ def test_the_demo_says_what_the_result_says(tmp_path):
     ]
     error = drawn_error(2)
     np.testing.assert_allclose(moved, [error.shift_x.value, error.shift_y.value], atol=0.3)
+
+
+def test_the_demo_draws_the_contours_before_and_after(tmp_path):
+    """Each panel has contours of its own colour, and they are the same ones, moved by the shift that was injected."""
+    from matplotlib.image import imread
+
+    from sunalign.demo import drawn_error, run_demo
+
+    result = run_demo(tmp_path, seed=0, say=lambda line: None)
+    path = tmp_path / "before_after.png"
+    assert path.stat().st_size < 700_000
+    picture = imread(path)[..., :3]
+    height, width, _ = picture.shape
+    assert (width, height) == (1375, 726)
+    assert result.success
+    middles = []
+    for half, colour in ((picture[:, : width // 2], (1, 0.18, 0.43)), (picture[:, width // 2 :], (0.13, 0.9, 1))):
+        drawn = np.abs(half - colour).max(axis=-1) < 0.15
+        assert 1000 < np.count_nonzero(drawn) < 0.1 * drawn.size
+        middles.append(np.nonzero(drawn)[0].mean())
+    # Rows count downwards; some 660 of them show 1120 arcsec.
+    shift = drawn_error(0).shift_y.to_value("arcsec")
+    assert middles[0] - middles[1] == pytest.approx(shift * 660 / 1120, abs=8)
 
 
 def test_the_demo_refuses_a_seed_below_zero(capsys, tmp_path):

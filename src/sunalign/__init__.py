@@ -2,17 +2,20 @@
 
 `align` compares a target with a reference whose pointing is trusted and writes the shift, scale and rotation it finds
 into the target's coordinates. The data are never resampled. Importing this package gives
-`~sunpy.map.GenericMap` and `~ndcube.NDCube` the method ``align_to``.
+`~sunpy.map.GenericMap` and `~ndcube.NDCube` the method ``align_to``: at once where they have been imported, else as
+soon as they are.
 """
 
+from functools import partial
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
-from sunalign.alignment.attach import attach, detach
+from sunalign._when_imported import when_imported
 
 if TYPE_CHECKING:
     from sunalign.alignment.align import align
+    from sunalign.alignment.attach import attach, detach
     from sunalign.alignment.working_grid import reproject_to_reference
     from sunalign.correction import Correction
     from sunalign.correctors import correct
@@ -44,7 +47,9 @@ _HOMES = {
     "Correction": "correction",
     "IntensityScaling": "model.intensity",
     "align": "alignment.align",
+    "attach": "alignment.attach",
     "correct": "correctors",
+    "detach": "alignment.attach",
     "fido_query": "files.catalog",
     "find_images": "files.catalog",
     "reproject_to_reference": "alignment.working_grid",
@@ -64,4 +69,5 @@ def __dir__() -> list[str]:
     return sorted({*globals(), *__all__, *_MODULES})
 
 
-attach()
+# Which imports both, and attaches: nobody who needs neither should wait for them.
+when_imported(("sunpy.map", "ndcube"), partial(import_module, "sunalign.alignment.attach"))

@@ -1,5 +1,6 @@
 """Height as a free parameter."""
 
+import numpy as np
 import pytest
 
 import astropy.units as u
@@ -107,3 +108,60 @@ def test_one_side_tells_no_height(sides):
 def test_bad_bounds_are_refused(sides, bounds):
     with pytest.raises(AlignmentError, match="bounds of height"):
         sunalign.align(*sides, fit=("shift", "height"), bounds={"height": bounds})
+
+
+# Against a scan of heights by hand, which knows nothing of the search.
+
+
+def score_at(target, reference, height):
+    with pytest.warns(SunalignUserWarning, match="parallax"):
+        return sunalign.align(target, reference, height=height * u.Mm, on_doubt="ignore").score
+
+
+def test_no_height_of_a_scan_scores_better(sides):
+    with pytest.warns(SunalignUserWarning, match="parallax"):
+        result = sunalign.align(*sides, fit=("shift", "height"))
+    scan = np.array([14.0, 17.0, 20.0, 23.0, 26.0])
+    scores = [score_at(*sides, height) for height in scan]
+    assert result.score >= max(scores) - 1e-5
+    curvature, slope, _ = np.polyfit(scan, scores, 2)
+    assert result.extra["height"].to_value(u.Mm) == pytest.approx(-slope / (2 * curvature), abs=1)
+    # The rest of the answer is the one that this height alone would have given.
+    with pytest.warns(SunalignUserWarning, match="parallax"):
+        again = sunalign.align(*sides, height=result.extra["height"])
+    assert abs(again.correction.shift_x - result.correction.shift_x) < 0.02 * u.arcsec
+
+
+@pytest.mark.parametrize("height", [0, 8])
+def test_the_height_is_that_of_the_light(height):
+    sun = simulate.Scene(seed=5, resolution=0.15 * u.deg, rsun=(695.7 + height) * u.Mm)
+    here, there = (simulate.observer(1 * u.AU, lon * u.deg, time=START) for lon in (0, -25))
+    options = {"shape": (150, 240), "scale": 4 * u.arcsec, "meta": META}
+    target = simulate.imager(sun, observer=here, center=(-200 * u.arcsec, 0 * u.arcsec), **options)
+    reference = simulate.imager(
+        sun, observer=there, center=(0 * u.arcsec, 0 * u.arcsec), **options | {"shape": (300, 460)}
+    )
+    with pytest.warns(SunalignUserWarning, match="parallax"):
+        result = sunalign.align(target, reference, fit=("shift", "height"), on_doubt="ignore")
+    assert result.extra["height"].to_value(u.Mm) == pytest.approx(height, abs=1.5)
+    assert abs(result.correction.shift_x) < 1 * u.arcsec
+
+
+def test_unknown_observers_are_named(sides):
+    target, reference = sides
+    keys = ("dsun_obs", "hgln_obs", "hglt_obs")
+    nobody = (target.data, {key: value for key, value in target.meta.items() if key not in keys})
+    with pytest.raises(AlignmentError, match="both observers are known"):
+        sunalign.align(nobody, reference, fit=("shift", "height"))
+
+
+class Flat(ReferenceBuilder):
+    """Knows no height."""
+
+    def build(self, references, target):
+        return references[0]
+
+
+def test_a_builder_without_height_is_named(sides):
+    with pytest.raises(AlignmentError, match=r"Flat.* has no height to fit"):
+        sunalign.align(*sides, fit=("shift", "height"), reference_builder=Flat())

@@ -1,7 +1,7 @@
 """``align_to`` on maps and cubes, beside ``reproject_to``.
 
-Neither sunpy nor ndcube has a registry for such methods yet. Until one exists this sets the method on import, never
-overrides, keeps nothing on instances and can be undone.
+Neither sunpy nor ndcube has a registry for such methods yet. Until one exists importing this sets the method, never
+overrides, keeps nothing on instances and can be undone. ``import sunalign`` imports it together with maps and cubes.
 """
 
 from __future__ import annotations
@@ -115,3 +115,6 @@ def detach(targets: tuple[type, ...] = TARGETS) -> None:
     for cls in targets:
         if cls.__dict__.get("align_to") is align_to:
             del cls.align_to  # type: ignore[attr-defined]
+
+
+attach()
