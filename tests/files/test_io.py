@@ -13,8 +13,12 @@ from hypothesis import strategies as st
 import astropy.units as u
 from astropy.io import fits
 from astropy.time import Time
+from astropy.wcs import WCS
+
+from ndcube import NDCube
 
 from sunalign.correction import Correction
+from sunalign.correctors import apply_to_windows
 from sunalign.exceptions import CorrectionError, ImageError, SunalignUserWarning
 from sunalign.files import _fits_record, io
 from sunalign.files._fits_blocks import opened, scan
@@ -220,6 +224,31 @@ def test_the_same_pointing_said_otherwise_is_the_same_pointing(tmp_path):
     assert one["CRVAL1"] == pytest.approx(103)
     assert two["CRVAL1"] == pytest.approx(103 / 3600)
     assert not last_step(scanned(out)[0])
+
+
+@pytest.mark.parametrize("doors", ["file", "cubes"])
+def test_windows_binned_or_cut_share_their_pointing_in_files_and_in_memory(tmp_path, doors):
+    whole = {
+        "CTYPE1": "HPLN-TAN", "CTYPE2": "HPLT-TAN", "CUNIT1": "arcsec", "CUNIT2": "arcsec", "CRPIX1": 8.5,
+        "CRPIX2": 6.5, "CRVAL1": 100.0, "CRVAL2": -200.0, "CDELT1": 2.0, "CDELT2": 3.0, "PC1_2": -0.1, "PC2_1": 0.05,
+    }  # fmt: skip
+    binned = whole | {"CRPIX2": 3.5, "CDELT2": 6.0, "PC1_2": -0.2, "PC2_1": 0.025}
+    cut, elsewhere = whole | {"CRPIX2": 4.5}, whole | {"CRVAL2": -203.0}
+    images = [((12, 16), whole), ((6, 16), binned), ((8, 16), cut), ((12, 16), elsewhere)]
+    correction = Correction.from_parameters(3 * u.arcsec, pivot=(100, -200) * u.arcsec)
+    if doors == "file":
+        path = tmp_path / "windows.fits"
+        units = [fits.ImageHDU(np.zeros(shape, "f4"), fits.Header(cards)) for shape, cards in images]
+        fits.HDUList([fits.PrimaryHDU(), *units]).writeto(path)
+        with pytest.warns(SunalignUserWarning, match="HDU 4 points elsewhere"):
+            out = apply_to_file(path, correction, tmp_path / "out.fits")
+        moved = [scanned(out)[i].header["CRVAL1"] - 100 for i in (1, 2, 3, 4)]
+    else:
+        cubes = [NDCube(np.zeros(shape), WCS(fits.Header(cards))) for shape, cards in images]
+        with pytest.warns(SunalignUserWarning, match="Other pointing than 0: 3"):
+            new = apply_to_windows(cubes, correction)
+        moved = [cube.wcs.wcs.crval[0] * 3600 - 100 for cube in new]
+    np.testing.assert_allclose(moved, [3, 3, 3, 0], atol=1e-3)
 
 
 def test_cards_that_are_added_go_beside_their_like_and_are_removed_again(tmp_path):

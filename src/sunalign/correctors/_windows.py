@@ -8,8 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from astropy.wcs import WCS
-
 from ndcube import NDCollection
 from ndcube.ndcube import NDCubeBase
 from ndcube.ndcube_sequence import NDCubeSequenceBase
@@ -17,9 +15,9 @@ from ndcube.ndcube_sequence import NDCubeSequenceBase
 from sunalign.correction import Correction
 from sunalign.correctors._correct import correct
 from sunalign.exceptions import CorrectionError, warn_user
-from sunalign.geometry.coordinates import nearest_turn
-from sunalign.images.cubes import CubeSky, cube_sky, window_name
-from sunalign.wcs.celestial import flat_wcs
+from sunalign.images.cubes import cube_sky, window_name
+from sunalign.wcs.same_pointing import same_pointing
+from sunalign.wcs.sky_part import SkyPart
 
 __all__ = ["apply_to_windows"]
 
@@ -120,37 +118,21 @@ def _called(cube: NDCubeBase, named: Sequence[tuple[str, NDCubeBase]]) -> str:
 
 
 def _same_pointing(base: NDCubeBase, other: NDCubeBase) -> bool:
-    """Whether two windows look at one place, to a tenth of a pixel at the corners.
-
-    The same pixels are there, or the same edges where one is binned, or the same offsets from the reference pixel
-    where one is cut.
-    """
     if base is other:
         return True
-    one, two = cube_sky(base), cube_sky(other)
-    (a, shape), (b, theirs) = _plane_and_shape(one, base), _plane_and_shape(two, other)
-    unit = np.array([[0.0, 1.0, 0.0, 1.0], [0.0, 0.0, 1.0, 1.0]])
-    mine = unit * shape[:, None] - 0.5
-    same = (mine, unit * theirs[:, None] - 0.5, mine + (b.wcs.crpix - a.wcs.crpix)[:, None])
-    return any(_distance(a, mine, b, pixels) < 0.1 for pixels in same)
+    (one, lengths), (two, others) = (_celestial(cube) for cube in (base, other))
+    return same_pointing(one, lengths, two, others)
 
 
-def _plane_and_shape(sky: CubeSky, cube: NDCubeBase) -> tuple[WCS, np.ndarray]:
-    """WCS of the window a cube is a part of, and the upper edges of the cube in its pixels."""
+def _celestial(cube: NDCubeBase) -> tuple[SkyPart, np.ndarray]:
+    """Celestial part of the WCS of the window a cube is a part of, and the upper edges of the cube in its pixels."""
+    sky = cube_sky(cube)
     shape = np.array([cube.data.shape[sky.x_axis], cube.data.shape[sky.y_axis]], float)
     if sky.core is None or sky.matrix is None or sky.offset is None:
-        return sky.wcs, shape
+        return SkyPart.from_wcs(sky.wcs), shape
     axes = [sky.core.wcs.lng, sky.core.wcs.lat]
-    plane = flat_wcs(sky.core, np.eye(sky.core.naxis)[:, axes], np.zeros(sky.core.naxis), "The cube")
     scale = np.abs(sky.matrix[axes]).sum(axis=1)
-    return plane, scale * shape + sky.offset[axes] + 0.5 - 0.5 * scale
-
-
-def _distance(a: WCS, mine: np.ndarray, b: WCS, theirs: np.ndarray) -> float:
-    """Largest distance, in pixels of the first, between points of two WCS."""
-    (lon, lat), (lon2, lat2) = (np.array(wcs.wcs_pix2world(*pixels, 0)) for wcs, pixels in ((a, mine), (b, theirs)))
-    apart = np.array([nearest_turn(lon - lon2, 360) * np.cos(np.radians(lat)), lat - lat2])
-    return float(np.hypot(*(np.linalg.inv(a.pixel_scale_matrix) @ apart)).max())
+    return SkyPart.from_wcs(sky.core), scale * shape + sky.offset[axes] + 0.5 - 0.5 * scale
 
 
 def _rebuilt(cubes: Any, function: Callable[[NDCubeBase], NDCubeBase]) -> Any:

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-
 from sunalign.correction import Correction
 from sunalign.exceptions import CorrectionError
 from sunalign.files._fits_blocks import HDU
 from sunalign.wcs.refit import refit
-from sunalign.wcs.solve import sample_pixels
+from sunalign.wcs.same_pointing import same_pointing
+from sunalign.wcs.sky_part import SkyPart
 
 __all__ = ["base_image", "changed_cards", "chosen_images"]
 
@@ -75,14 +74,15 @@ def changed_cards(hdu: HDU, base: HDU, correction: Correction, tolerance: float)
 
 
 def _same_pointing(base: HDU, other: HDU) -> bool:
-    one, two = base.sky, other.sky
-    assert one is not None
-    assert two is not None
-    corners = sample_pixels(one, _shape(base, base), count=2)
-    theirs = np.zeros((two.rows.shape[1], corners.shape[1]))
-    theirs[list(two.axes)] = corners[list(one.axes)]
-    difference = one.from_sky(two.to_sky(two.to_plane(theirs))) - one.to_plane(corners)
-    return bool((one.in_pixels(difference) < 0.1).all())
+    (one, lengths), (two, others) = (_celestial(item, base) for item in (base, other))
+    return same_pointing(one, lengths, two, others)
+
+
+def _celestial(hdu: HDU, base: HDU) -> tuple[SkyPart, list[int]]:
+    """Celestial part of the WCS of an image, and how long its two axes are."""
+    assert hdu.sky is not None
+    shape = _shape(hdu, base)
+    return hdu.sky, [shape[-1 - axis] if axis < len(shape) else 1 for axis in hdu.sky.axes]
 
 
 def _shape(hdu: HDU, base: HDU) -> tuple[int, ...]:
