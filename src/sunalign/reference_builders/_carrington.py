@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -16,15 +16,15 @@ from astropy.wcs import WCS
 
 from sunpy.map import GenericMap
 
-from sunalign.abc import ReferenceBuilder
 from sunalign.exceptions import AlignmentError, CoverageError
 from sunalign.geometry.coordinates import ARCSEC, PixelGrid, nearest_turn
 from sunalign.geometry.mapping import PixelMapping
-from sunalign.geometry.observation import View, check_modelling, said_of_rotation, views_of
+from sunalign.geometry.observation import View, said_of_rotation, views_of
 from sunalign.geometry.rotation import ROTATION, SurfaceCarry, stonyhurst_zero
 from sunalign.images import Image, to_image
 from sunalign.model.interpolation import SplineImage
 from sunalign.model.reference import Reference, Transform
+from sunalign.reference_builders._solar import SolarBuilder
 
 __all__ = ["Carrington"]
 
@@ -32,7 +32,7 @@ _REACH = 6
 
 
 @dataclass(frozen=True, kw_only=True)
-class Carrington(ReferenceBuilder):
+class Carrington(SolarBuilder):
     """Compare on the surface of the Sun: with images of any observers, or with a map in heliographic coordinates.
 
     Every pixel of the target is a place on a sphere, turned to the date of the reference. A reference is an image of
@@ -54,16 +54,8 @@ class Carrington(ReferenceBuilder):
     Off the disc there is no surface: those pixels of the target are left out.
     """
 
-    solar_rotation: str = "differential"
-    raster_frame: str = "step"
-    observer_motion: Callable[[Time], SkyCoord] | Sequence[SkyCoord] | None = None
-    height: u.Quantity = field(default_factory=lambda: 0 * u.Mm)
-
-    def __post_init__(self) -> None:
-        check_modelling(self.solar_rotation, self.raster_frame, self.observer_motion, self.height)
-
     def build(self, references: Sequence[Any], target: Image) -> Reference:
-        modelling = check_modelling(self.solar_rotation, self.raster_frame, self.observer_motion, self.height)
+        modelling = self._modelling
         images = [to_image(reference) for reference in references]
         found = views_of(target, [image for image in images if not _is_surface(image)], modelling)
         if found is None:
