@@ -90,13 +90,14 @@ def _is_surface(image: Image) -> bool:
 class _Part:
     image: Image
     mapping: PixelMapping
+    smoothing: float = 0.0
 
     @cached_property
     def spline(self) -> SplineImage:
-        return SplineImage(self.image.data)
+        return SplineImage(self.image.data, self.smoothing)
 
     def holding(self, image: Image) -> _Part:
-        return _Part(image, replace(self.mapping, reference=image.grid))
+        return _Part(image, replace(self.mapping, reference=image.grid), self.smoothing)
 
 
 def _surface_part(image: Image, target: Image, view: View) -> _Part:
@@ -193,7 +194,9 @@ class SurfaceReference(Reference):
         self.pixel_size = float(np.sqrt(np.prod(first.grid.pixel_size))) * (lever if _is_surface(first) else 1.0)
 
     def _with(self, parts: Sequence[_Part], target: Image | None = None) -> SurfaceReference:
-        return SurfaceReference(parts, target or self._target, self._view, self.assumptions)
+        changed = SurfaceReference(parts, target or self._target, self._view, self.assumptions)
+        changed.smoothing = parts[0].smoothing
+        return changed
 
     def within(self, margin: float) -> SurfaceReference:
         """Crop every part to what is needed."""
@@ -239,14 +242,34 @@ class SurfaceReference(Reference):
         """All values of all parts."""
         return np.concatenate([part.image.data.ravel() for part in self.parts])
 
+    def arrays(self) -> Sequence[np.ndarray]:
+        """Pixels of all parts."""
+        return [part.image.data for part in self.parts]
+
+    def positions(
+        self, x: np.ndarray, y: np.ndarray, columns: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray] | None:
+        """Pixel coordinates of the one image; `None` where there are several."""
+        return self.parts[0].mapping(x, y, columns) if len(self.parts) == 1 else None
+
     def scaled(self, transform: Transform) -> SurfaceReference:
         """Scale the images before their splines are made."""
+        return self.mapped(transform)
+
+    def mapped(self, function: Transform) -> SurfaceReference:
+        """Replace the pixels of every image."""
         bare = replace(self._target, data=np.empty((0, 0)), source=None, meta={})
         parts = [
-            part.holding(replace(part.image, data=transform(part.image.data), source=None, meta={}))
+            part.holding(replace(part.image, data=function(part.image.data), source=None, meta={}))
             for part in self.parts
         ]
         return self._with(parts, bare)
+
+    def smoothed(self, width: float) -> SurfaceReference:
+        """Smooth the images before their splines are made."""
+        if width == self.smoothing:
+            return self
+        return self._with([replace(part, smoothing=width) for part in self.parts])
 
     def binned(self, factor: int) -> SurfaceReference:
         """Coarser version."""
