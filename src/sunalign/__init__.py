@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from sunalign.alignment.align import align
     from sunalign.alignment.attach import attach, detach
     from sunalign.alignment.working_grid import reproject_to_reference
+    from sunalign.archive import align_archive
     from sunalign.correction import Correction
     from sunalign.correctors import correct
     from sunalign.files.catalog import fido_query, find_images
@@ -33,6 +34,7 @@ __all__ = [
     "Correction",
     "IntensityScaling",
     "align",
+    "align_archive",
     "attach",
     "correct",
     "detach",
@@ -47,6 +49,7 @@ _HOMES = {
     "Correction": "correction",
     "IntensityScaling": "model.intensity",
     "align": "alignment.align",
+    "align_archive": "archive",
     "attach": "alignment.attach",
     "correct": "correctors",
     "detach": "alignment.attach",
@@ -54,7 +57,18 @@ _HOMES = {
     "find_images": "files.catalog",
     "reproject_to_reference": "alignment.working_grid",
 }
-_MODULES = ("abc", "correctors", "files", "images", "registry", "simulate", "sunkit_image", "testing", "visualization")
+_MODULES = (
+    "abc",
+    "archive",
+    "correctors",
+    "files",
+    "images",
+    "registry",
+    "simulate",
+    "sunkit_image",
+    "testing",
+    "visualization",
+)
 
 
 def __getattr__(name: str) -> Any:

@@ -1,4 +1,4 @@
-"""The command line: ``sunalign align``, ``raster``, ``apply``, ``undo``, ``plugins`` and ``demo``."""
+"""The command line: ``sunalign align``, ``raster``, ``apply``, ``undo``, ``plugins``, ``demo`` and ``archive``."""
 
 from __future__ import annotations
 
@@ -132,6 +132,8 @@ def _typed(text: str) -> str:
 
 def make_parser() -> argparse.ArgumentParser:
     """Parser of all commands."""
+    from sunalign.archive._command import add_commands as add_archive_commands
+
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--debug", action="store_true", help="show tracebacks, warnings and log messages")
     parser = argparse.ArgumentParser(
@@ -162,6 +164,7 @@ def make_parser() -> argparse.ArgumentParser:
     _add_undo(command("undo", _undo, "take back the last correction written into a file"))
     command("plugins", _plugins, "list the installed plugins and the packages that bring them")
     _add_demo(command("demo", _demo, "simulate a raster with a known pointing error, and align it"))
+    add_archive_commands(command)
     return parser
 
 
@@ -237,6 +240,7 @@ def _add_files(parser: argparse.ArgumentParser, suffix: str) -> None:
 def _add_demo(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, default=Path("sunalign-demo"), metavar="DIR", help="default: %(default)s")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the Sun, the noise and the error")
+    parser.add_argument("--archive", action="store_true", help="an archive of twelve rasters instead of one")
     parser.add_argument("--overwrite", action="store_true", help="replace the files of an earlier demo")
 
 
@@ -544,5 +548,10 @@ def _plugins(options: argparse.Namespace) -> int:
 def _demo(options: argparse.Namespace) -> int:
     from sunalign.demo import run_demo
 
+    if options.archive:
+        from sunalign.archive._demo import run_archive_demo
+
+        run_archive_demo(options.out, seed=options.seed, overwrite=options.overwrite)
+        return GOOD  # That one is doubtful and one broken is what it shows.
     result = run_demo(options.out, seed=options.seed, overwrite=options.overwrite)
     return GOOD if result.success else DOUBTFUL

@@ -2,15 +2,18 @@
 
 import inspect
 import warnings
+from collections.abc import Sequence
 
 from sunpy.util.exceptions import SunpyUserWarning
 
 __all__ = [
     "AlignmentDoubtError",
     "AlignmentError",
+    "ArchiveError",
     "CorrectionError",
     "CoverageError",
     "ImageError",
+    "ManifestError",
     "PluginConflictError",
     "PluginError",
     "PluginLoadError",
@@ -56,6 +59,27 @@ class CorrectionError(AlignmentError):
     """A correction cannot be written into a target's coordinates."""
 
 
+class ManifestError(AlignmentError):
+    """A manifest of an archive, or its presets, cannot be run as they are.
+
+    Parameters
+    ----------
+    path : path
+        Of the file.
+    faults : sequence of `str`
+        One sentence each.
+
+    Attributes
+    ----------
+    faults : `list` of `str`
+    """
+
+    def __init__(self, path: object, faults: Sequence[str]) -> None:
+        self.faults = list(faults)
+        count = "a fault" if len(self.faults) == 1 else f"{len(self.faults)} faults"
+        super().__init__("\n".join([f"{path} has {count}; nothing was run.", *(f"  {fault}" for fault in self.faults)]))
+
+
 class PluginError(Exception):
     """Base class of everything that goes wrong with a plugin."""
 
@@ -70,6 +94,10 @@ class PluginLoadError(PluginError, ImportError):
 
 class PluginConflictError(PluginError, ValueError):
     """Two installed packages offer a plugin of the same name."""
+
+
+class ArchiveError(RuntimeError):
+    """A run over an archive ended before all of its tasks did; what was done stays done."""
 
 
 class WorkerError(RuntimeError):

@@ -13,6 +13,8 @@ from scipy.optimize import OptimizeResult
 
 import astropy.units as u
 from astropy.io import fits
+from astropy.table import QTable
+from astropy.time import Time
 from astropy.wcs import WCS
 
 import sunpy.map
@@ -536,6 +538,21 @@ CASES = {
         lambda _: align(start={"shear": 5}),
         AlignmentError,
         r"'start' has no parameter 'shear'; choose among shift_x",
+    ),
+    "start from a file that is not there": (
+        lambda folder: align(start=folder / "trend.ecsv"),
+        AlignmentError,
+        r"There is no file .*trend\.ecsv to start from",
+    ),
+    "start from a table without times": (
+        lambda _: align(start=QTable({"shift_x": [1.0] * u.arcsec})),
+        AlignmentError,
+        r"A table to start from has a column 'time' of times",
+    ),
+    "start from a table without unit": (
+        lambda _: align(start=QTable({"time": Time(["2024-01-01"]), "shift_x": [1.0]})),
+        AlignmentError,
+        r"The column shift_x of a table to start from is in arcsec; this one is in no unit",
     ),
     "start that is a number": (lambda _: align(start=5), TypeError, r"'start' is a Correction or a mapping"),
     "start with a scale of 0": (lambda _: align(start={"scale_x": 0.0}), AlignmentError, r"A scale is larger than 0"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 
 import astropy.units as u
+from astropy.table import Table
 
 from sunalign._progress import reporter
 from sunalign.abc import Corrector, Metric, Optimizer, ReferenceBuilder
@@ -28,6 +30,7 @@ from sunalign.alignment.inputs import (
 from sunalign.alignment.options import make_plugins
 from sunalign.alignment.outcome import announce, check_on_doubt, judge, tell
 from sunalign.alignment.search import make_search
+from sunalign.alignment.start import start_for
 from sunalign.alignment.working_grid import on_working_grid
 from sunalign.correction import Correction
 from sunalign.correctors import corrector_for
@@ -52,7 +55,7 @@ def align(
     corrector: str | type[Corrector] | Corrector | None = None,
     max_shift: u.Quantity = 120 * u.arcsec,
     bounds: Mapping[str, Any] | None = None,
-    start: Correction | Mapping[str, Any] | None = None,
+    start: Correction | Mapping[str, Any] | Table | str | os.PathLike[str] | None = None,
     pivot: u.Quantity | None = None,
     scaling: str | IntensityScaling | None = None,
     target_mask: np.ndarray | None = None,
@@ -88,8 +91,10 @@ def align(
     bounds : mapping, optional
         ``(lower, upper)`` by parameter name; by default 0.8 to 1.25 for scales, 5 degrees either way for rotation, and
         0 to 50 Mm for the height.
-    start : `~sunalign.Correction` or mapping, optional
-        Where the search begins: what is known beforehand.
+    start : `~sunalign.Correction`, mapping, `~astropy.table.QTable` or path, optional
+        Where the search begins: what is known beforehand. A table has a column ``time`` and columns by parameter name,
+        as `sunalign.archive.fit_trend` makes it, and is read off at the target's time; a path is one of such a table
+        (ECSV), or of a correction (JSON).
     pivot : `~astropy.units.Quantity`, shape (2,), optional
         (Tx, Ty) in the target's coordinates about which scale and rotation act; its centre by default.
     scaling : {"sqrt", "log", "linear"} or `~sunalign.model.intensity.IntensityScaling`, optional
@@ -156,7 +161,8 @@ def align(
     plugins = make_plugins(choices, options, reserved=_KEYWORDS)
 
     # What is searched.
-    search = make_search(image.grid, fit=fit, max_shift=max_shift, bounds=bounds, start=start, pivot=pivot)
+    begin = start_for(start, image)
+    search = make_search(image.grid, fit=fit, max_shift=max_shift, bounds=bounds, start=begin, pivot=pivot)
     check_powers(plugins[Corrector], search.names, search.begin)
     images = Images(image, references, make_scaling(scaling or plugins[Metric].scaling), neglected(given))
 

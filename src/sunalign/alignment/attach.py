@@ -7,6 +7,7 @@ overrides, keeps nothing on instances and can be undone. ``import sunalign`` imp
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,8 @@ from sunalign.exceptions import warn_user
 
 if TYPE_CHECKING:
     import numpy as np
+
+    from astropy.table import Table
 
     from sunalign.abc import Corrector, Metric, Optimizer, ReferenceBuilder
     from sunalign.correction import Correction
@@ -44,7 +47,7 @@ def align_to(
     corrector: str | type[Corrector] | Corrector | None = None,
     max_shift: u.Quantity = 120 * u.arcsec,
     bounds: Mapping[str, Any] | None = None,
-    start: Correction | Mapping[str, Any] | None = None,
+    start: Correction | Mapping[str, Any] | Table | str | os.PathLike[str] | None = None,
     pivot: u.Quantity | None = None,
     scaling: str | IntensityScaling | None = None,
     target_mask: np.ndarray | None = None,

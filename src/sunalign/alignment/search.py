@@ -128,7 +128,10 @@ def start_values(
             )
         return here.parameters
     if start is not None and not isinstance(start, Mapping):
-        raise TypeError(f"'start' is a Correction or a mapping by parameter name; got {type(start).__name__}.")
+        raise TypeError(
+            f"'start' is a Correction or a mapping by parameter name, a table against time, or a path of one; "
+            f"got {type(start).__name__}."
+        )
     for name, value in (start or {}).items():
         values[name] = _number(name, value, "start")
     return values

@@ -38,7 +38,8 @@ def with_changes(hdu: HDU, changes: Mapping[str, float], lines: Sequence[str], s
     for key, image in _dated(cards).items():
         replaced[key] = cards[keywords.index(key)].rstrip()
         cards[keywords.index(key)] = image
-    place = 1 + max(i for i, key in enumerate(keywords) if key in plain_values(hdu.header))
+    known = plain_values(hdu.header)
+    place = 1 + max(i for i, key in enumerate(keywords) if key in known)
     cards[place:place] = [_number_card(key, changes[key]) for key in added]
     history = [card for line in lines for card in _history_cards(line)]
     record = json.dumps({"replaced": replaced, "added": added, "history": len(history)}, separators=(",", ":"))

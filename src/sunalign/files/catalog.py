@@ -7,7 +7,7 @@ import re
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ from sunalign.images import to_image
 
 __all__ = ["fido_query", "find_images"]
 
-_SUFFIXES = (".fits", ".fits.gz", ".fit", ".fts", ".fits.fz", ".fts.gz")
+SUFFIXES = (".fits", ".fits.gz", ".fit", ".fts", ".fits.fz", ".fts.gz")
 
 #: File names that tell detector and time. EUI and AIA (JSOC) have the time to a second or better.
 _PATTERNS = (
@@ -111,33 +111,115 @@ def find_images(
     if max_gap is not None and (not isinstance(max_gap, u.Quantity) or not max_gap.unit.is_equivalent(u.s)):
         raise TypeError(f"'max_gap' is a duration such as 20 * u.min; got {max_gap!r}.")
     listed = _listing(root, progress)
-    entries = _latest([entry for entry in listed if detector is None or _plain(detector) in _plain(entry.detector)])
-    if not entries:
-        known = sorted({entry.detector for entry in listed})
-        asked = "" if detector is None else f" of '{detector}'"
-        there = f"detectors there: {', '.join(known)}" if known else "it holds no FITS image with a date"
-        raise CoverageError(f"{root} has no image{asked}; {there}.")
-    dates = [float((entry.date - begin).to_value(u.s)) for entry in entries]
-    span = float((finish - begin).to_value(u.s))
-    inside = [i for i, t in enumerate(dates) if 0 <= t <= span]
-    before = [i for i, t in enumerate(dates) if t < 0][-1:]
-    after = [i for i, t in enumerate(dates) if t > span][:1]
-    chosen = before + inside + after
-    most = _usual_gap([dates[i] for i in chosen]) if max_gap is None else float(max_gap.to_value(u.s))
-    # A neighbour further away than a gap may be is no help.
-    chosen = [i for i in chosen if -most <= dates[i] <= span + most]
-    gap, at = _longest_gap([dates[i] for i in chosen], span)
-    if gap > most:
-        middle = at + (span if np.isinf(gap) else gap) / 2
-        nearest = sorted(range(len(dates)), key=lambda i: abs(dates[i] - middle))[:2]
-        named = " and ".join(f"{entries[i].path.name} ({entries[i].date.utc.isot[:19]})" for i in sorted(nearest))
+    return Listing(root, listed, detector).covering(begin, finish, max_gap)
+
+
+class Listing:
+    """Images of one detector below a directory, in the order of time: read once, asked often.
+
+    Parameters
+    ----------
+    root : `~pathlib.Path`
+        Searched with all its sub-directories.
+    entries : `list`, optional
+        What is there, if that is known.
+    detector : `str`, optional
+        As in `find_images`.
+    progress : `bool` or callable, optional
+        As in `find_images`.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        entries: list[_Entry] | None = None,
+        detector: str | None = None,
+        progress: bool | Callable[..., Any] | None = None,
+    ) -> None:
+        self.root, self.detector = root, detector
+        found = _listing(root, progress) if entries is None else entries
+        self.detectors = sorted({entry.detector for entry in found})
+        self.entries = _latest([e for e in found if detector is None or _plain(detector) in _plain(e.detector)])
+        self.seconds = np.array([float(entry.date.unix) for entry in self.entries])
+
+    def covering(
+        self, begin: Time, finish: Time, max_gap: u.Quantity | None = None, own: Path | None = None
+    ) -> list[Path]:
+        """Images for a span of time, as `find_images` gives them, without ``own``, the file they are sought for."""
+        self._refuse_nothing()
+        start = float(begin.unix)
+        span = float(finish.unix) - start
+        seconds, places = self.seconds, np.arange(len(self.entries))
+        if (mine := self._place(own)) is not None:
+            seconds, places = np.delete(seconds, mine), np.delete(places, mine)
+        # Besides those within, one before and one after.
+        first = max(int(np.searchsorted(seconds, start)) - 1, 0)
+        last = min(int(np.searchsorted(seconds, start + span, side="right")), len(places) - 1)
+        dates = {int(places[k]): float(seconds[k] - start) for k in range(first, last + 1)}
+        most = _usual_gap(list(dates.values())) if max_gap is None else float(max_gap.to_value(u.s))
+        # A neighbour further away than a gap may be is no help.
+        chosen = [i for i, t in dates.items() if -most <= t <= span + most]
+        gap, at = _longest_gap([dates[i] for i in chosen], span)
+        if gap > most:
+            raise CoverageError(self._uncovered(begin, finish, (gap, at), most))
+        return [self.entries[i].path for i in chosen]
+
+    def nearest(self, time: Time, max_gap: u.Quantity | None = None, own: Path | None = None) -> Path:
+        """Image nearest to a time, no further away than ``max_gap``, by default 15 minutes; ``own`` as above."""
+        self._refuse_nothing()
+        away = np.abs(self.seconds - float(time.unix))
+        if (mine := self._place(own)) is not None:
+            away[mine] = np.inf
+            if len(away) == 1:
+                raise CoverageError(f"{self.root} has no image but {self.entries[mine].path.name} itself; add others.")
+        best = int(np.argmin(away))
+        most = 900.0 if max_gap is None else float(max_gap.to_value(u.s))
+        if away[best] > most:
+            raise CoverageError(
+                f"{self.root} has no image within {most / 60:.3g} min of {time.isot[:19]}; the nearest is "
+                f"{self.entries[best].path.name} ({self.entries[best].date.utc.isot[:19]}). Fetch more, or allow a "
+                f"longer max_gap."
+            )
+        return self.entries[best].path
+
+    def _place(self, own: Path | None) -> int | None:
+        """Where a file is among the images, if it is."""
+        if own is None:
+            return None
+        found = [
+            i for i in self._named.get(own.name, ()) if os.path.realpath(self.entries[i].path) == os.path.realpath(own)
+        ]
+        return found[0] if found else None
+
+    @cached_property
+    def _named(self) -> dict[str, list[int]]:
+        named: dict[str, list[int]] = {}
+        for i, entry in enumerate(self.entries):
+            named.setdefault(entry.path.name, []).append(i)
+        return named
+
+    def _refuse_nothing(self) -> None:
+        if self.entries:
+            return
+        asked = "" if self.detector is None else f" of '{self.detector}'"
+        known = ", ".join(self.detectors)
+        there = f"detectors there: {known}" if known else "it holds no FITS image with a date"
+        raise CoverageError(f"{self.root} has no image{asked}; {there}.")
+
+    def _uncovered(self, begin: Time, finish: Time, hole: tuple[float, float], most: float) -> str:
+        gap, at = hole
+        span = float((finish - begin).to_value(u.s))
+        middle = float(begin.unix) + at + (span if np.isinf(gap) else gap) / 2
+        nearest = np.argsort(np.abs(self.seconds - middle), kind="stable")[:2]
+        named = " and ".join(
+            f"{self.entries[i].path.name} ({self.entries[i].date.utc.isot[:19]})" for i in sorted(nearest)
+        )
         where = (begin + at * u.s).isot[:19]
         size = "no image near it" if np.isinf(gap) else f"a gap of {gap / 60:.1f} min from {where}"
-        raise CoverageError(
-            f"{root} does not cover {begin.isot[:19]} to {finish.isot[:19]}: there is {size}, and {most / 60:.3g} min "
-            f"are allowed. The nearest images are {named}. Fetch more, or allow a longer max_gap."
+        return (
+            f"{self.root} does not cover {begin.isot[:19]} to {finish.isot[:19]}: there is {size}, and {most / 60:.3g} "
+            f"min are allowed. The nearest images are {named}. Fetch more, or allow a longer max_gap."
         )
-    return [entries[i].path for i in chosen]
 
 
 def _usual_gap(dates: list[float]) -> float:
@@ -179,7 +261,7 @@ def _listing(root: Path, progress: bool | Callable[..., Any] | None) -> list[_En
 def _files(root: Path) -> Iterator[tuple[Path, int, int]]:
     for folder, _, names in os.walk(root):
         for name in sorted(names):
-            if name.lower().endswith(_SUFFIXES):
+            if name.lower().endswith(SUFFIXES):
                 path = Path(folder, name)
                 status = path.stat()
                 yield path, status.st_size, status.st_mtime_ns

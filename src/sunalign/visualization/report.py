@@ -11,6 +11,7 @@ import platform
 import tempfile
 from collections.abc import Callable, Iterable
 from dataclasses import fields
+from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -162,19 +163,25 @@ def _provenance(result: AlignmentResult) -> str:
         given = ", ".join(f"{key}={_shown(value)}" for key, value in plugin["options"].items())
         rows.append((kind, plugin["name"], given))
     assumed = [(key, str(value)) for key, value in result.assumptions.items()]
+    return (
+        _table(("plugin", "name", "options"), rows)
+        + "<h2>Assumptions</h2>"
+        + _table(("", "assumed"), assumed)
+        + "<h2>Versions</h2>"
+        + _table(("package", "version"), _versions())
+    )
+
+
+@lru_cache(maxsize=1)
+def _versions() -> list[tuple[str, str]]:
+    """Of Python and of what the numbers stand on; they are looked up on disk, and do not change."""
     versions = [("Python", platform.python_version())]
     for package in ("sunalign", "sunpy", "ndcube", "astropy", "numpy", "scipy"):
         try:
             versions.append((package, version(package)))
         except PackageNotFoundError:  # a checkout that was never installed
             versions.append((package, "not known"))
-    return (
-        _table(("plugin", "name", "options"), rows)
-        + "<h2>Assumptions</h2>"
-        + _table(("", "assumed"), assumed)
-        + "<h2>Versions</h2>"
-        + _table(("package", "version"), versions)
-    )
+    return versions
 
 
 def _shown(value: Any) -> str:

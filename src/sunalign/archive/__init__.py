@@ -1,0 +1,49 @@
+"""Archives: thousands of tasks from one table, with state in files, on one machine or on a cluster.
+
+A manifest has one row a task: what is aligned with what, and what differs from the presets. `align_archive` does
+what is missing or changed, and leaves one JSON a task, a table of all results, and a page to look at them.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sunalign.archive._demo import simulate_archive
+    from sunalign.archive._manifest import Manifest, Task, read_manifest
+    from sunalign.archive._match import make_manifest
+    from sunalign.archive._run import align_archive
+    from sunalign.archive._table import read_results
+    from sunalign.archive._trend import fit_trend
+
+__all__ = [
+    "Manifest",
+    "Task",
+    "align_archive",
+    "fit_trend",
+    "make_manifest",
+    "read_manifest",
+    "read_results",
+    "simulate_archive",
+]
+
+# Loaded when first asked for: the command line asks for its options only, and should not wait for joblib.
+_HOMES = {
+    "Manifest": "_manifest",
+    "Task": "_manifest",
+    "align_archive": "_run",
+    "fit_trend": "_trend",
+    "make_manifest": "_match",
+    "read_manifest": "_manifest",
+    "read_results": "_table",
+    "simulate_archive": "_demo",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(import_module(f"sunalign.archive.{_HOMES[name]}"), name)
+    raise AttributeError(f"module 'sunalign.archive' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,223 @@
+"""Which images go with which targets: by time and detector, from headers alone."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import astropy.units as u
+from astropy.io import fits
+from astropy.table import Table
+from astropy.time import Time
+from astropy.utils.exceptions import AstropyWarning
+
+from sunalign._progress import tracked
+from sunalign.exceptions import AlignmentError, CoverageError, ImageError, told, warn_user
+from sunalign.files.catalog import SUFFIXES, Listing
+from sunalign.geometry.coordinates import PixelGrid
+from sunalign.images import Image
+from sunalign.wcs.celestial import celestial_wcs
+
+__all__ = ["References", "head_of", "make_manifest", "span_of"]
+
+
+def make_manifest(
+    targets: str | os.PathLike[str],
+    images: str | os.PathLike[str],
+    *,
+    detector: str | None = None,
+    pattern: str = "*",
+    nearest: bool | None = None,
+    max_gap: u.Quantity | None = None,
+    relative_to: str | os.PathLike[str] | None = None,
+    progress: bool | Callable[..., Any] | None = None,
+) -> Table:
+    """Make the manifest of all targets in a directory, with the images of an archive that go with each by time.
+
+    Parameters
+    ----------
+    targets, images : path
+        Directories; both are searched with their sub-directories, and only headers are read.
+    detector : `str`, optional
+        Only images of this detector, such as ``"fsi174"``; see `sunalign.find_images`.
+    pattern : `str`
+        Only targets with such a name, such as ``"solo_L2.5_spice*"``.
+    nearest : `bool`, optional
+        Whether a target gets the one image nearest to its middle, or all that cover its time. By default a target
+        whose pixels have one time gets the nearest, a raster all.
+    max_gap : `~astropy.units.Quantity`, optional
+        Longest time without an image.
+    relative_to : path, optional
+        Directory of the manifest: paths below it are written as seen from there. By default they are absolute.
+    progress : `bool` or callable, optional
+        True for a bar on the terminal, or something like `tqdm.tqdm`.
+
+    Returns
+    -------
+    `~astropy.table.Table`
+        ``id``, ``target`` and ``references``. Where there is no image yet, ``directory`` and ``detector`` are given
+        instead, so that the next run looks again.
+
+    Warns
+    -----
+    ~sunalign.exceptions.SunalignUserWarning
+        Some files are no targets, or there is no image for some of them.
+    """
+    if max_gap is not None and (not isinstance(max_gap, u.Quantity) or not max_gap.unit.is_equivalent(u.s)):
+        raise TypeError(f"'max_gap' is a duration such as 20 * u.min; got {max_gap!r}.")
+    paths = _targets(targets, pattern)
+    references, folder = References(progress), str(Path(images).resolve())
+    rows, odd, alone = [], [], []
+
+    def shown(place: str | os.PathLike[str]) -> str:
+        below = relative_to is not None and Path(place).is_relative_to(Path(relative_to).resolve())
+        return os.path.relpath(place, Path(str(relative_to)).resolve()) if below else str(place)
+
+    names = _names(paths, Path(targets))
+    for path in tracked(paths, progress, "targets"):
+        row = {"id": names[path], "target": shown(path), "references": "", "directory": "", "detector": ""}
+        try:
+            span = span_of(path)
+        except (AlignmentError, OSError) as error:
+            odd.append(f"{path.name} ({told(error)})")
+            continue
+        try:
+            found = references.find(folder, detector, span, nearest, max_gap, path)
+            row["references"] = ";".join(shown(image) for image in found)
+        except CoverageError:
+            alone.append(path.name)
+            row |= {"directory": shown(folder), "detector": detector or ""}
+        rows.append(row)
+    if not rows:
+        raise AlignmentError(f"{targets} holds no target: {odd[0] if odd else 'none of its files can be read'}.")
+    if odd:
+        warn_user(f"{len(odd)} files of {targets} are no targets and were left out: {_some(odd)}.")
+    if alone:
+        warn_user(f"There is no image for {len(alone)} of {len(rows)} targets: {_some(alone)}.")
+    table = Table(rows=rows, names=list(rows[0]), dtype=[str] * len(rows[0]))
+    table.remove_columns([name for name in ("directory", "detector") if not any(table[name])])
+    return table
+
+
+def _some(words: Sequence[str]) -> str:
+    return ", ".join(words[:3]) + (f" and {len(words) - 3} more" if len(words) > 3 else "")
+
+
+def _targets(root: str | os.PathLike[str], pattern: str) -> list[Path]:
+    folder = Path(root)
+    if not folder.is_dir():
+        raise AlignmentError(f"There is no directory {folder}; give the one that holds the targets.")
+    files = sorted(p for p in folder.resolve().rglob(pattern) if p.name.lower().endswith(SUFFIXES) and p.is_file())
+    if not files:
+        raise AlignmentError(f"{folder} has no FITS file with a name like {pattern!r}.")
+    return files
+
+
+def _names(paths: Sequence[Path], root: Path) -> dict[Path, str]:
+    """Ids: the file's name without its ending, with its folders where that alone is not unique."""
+    stems = {path: _plain(_stem(path.name)) for path in paths}
+    count: dict[str, int] = {}
+    for stem in stems.values():
+        count[stem.casefold()] = count.get(stem.casefold(), 0) + 1
+    made: dict[Path, str] = {}
+    taken: set[str] = set()
+    for path, stem in stems.items():
+        name = stem
+        if count[stem.casefold()] > 1:
+            folders = path.parent.relative_to(root.resolve()).parts
+            name = _plain("_".join([*folders, stem]))
+        k, unique = 1, name
+        while unique.casefold() in taken:
+            k, unique = k + 1, f"{name[:90]}_{k + 1}"
+        taken.add(unique.casefold())
+        made[path] = unique
+    return made
+
+
+def _stem(name: str) -> str:
+    ending = next(suffix for suffix in sorted(SUFFIXES, key=len, reverse=True) if name.lower().endswith(suffix))
+    return name[: -len(ending)]
+
+
+def _plain(name: str) -> str:
+    kept = "".join(c if c.isascii() and (c.isalnum() or c in "._+-") else "_" for c in name).lstrip(".-")
+    return kept[-100:].lstrip(".-") or "target"
+
+
+# Times.
+
+
+def head_of(path: str | os.PathLike[str]) -> Image:
+    """Image of a file without its pixels, which are not read: its ``data`` are not to be looked at."""
+    path = Path(path)
+    if not path.is_file():
+        raise ImageError(f"There is no file {path}.")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", AstropyWarning)
+            with fits.open(path) as hdus:
+                images = [hdu for hdu in hdus if hdu.is_image and hdu.header.get("NAXIS", 0) >= 2]
+                if not images:
+                    raise ImageError(f"{path} holds no image: none of its {len(hdus)} HDUs has two axes.")
+                header, shape = images[0].header.copy(), images[0].shape[-2:]
+    except (OSError, ValueError, TypeError) as error:
+        if isinstance(error, ImageError):
+            raise
+        raise ImageError(f"{path} cannot be read as FITS ({told(error)}).") from error
+    return Image(np.broadcast_to(np.nan, shape), PixelGrid(celestial_wcs(header), shape), header, None, path.name)
+
+
+def span_of(path: str | os.PathLike[str]) -> tuple[float, float]:
+    """First and last time of a target, in seconds of Unix."""
+    image = head_of(path)
+    times = image.times
+    if times is None:
+        raise ImageError(f"{image.name} does not say when it was taken; its header has neither a time axis nor a date.")
+    seconds = float(times.epoch.unix) + np.array([times.seconds.min(), times.seconds.max()])
+    return float(seconds[0]), float(seconds[1])
+
+
+class References:
+    """Images by directory and detector, listed once each.
+
+    Parameters
+    ----------
+    progress : `bool` or callable, optional
+        As in `make_manifest`, for the listing.
+    """
+
+    def __init__(self, progress: bool | Callable[..., Any] | None = None) -> None:
+        self._progress = progress
+        self._listings: dict[tuple[str, str | None], Listing] = {}
+
+    def find(
+        self,
+        directory: str,
+        detector: str | None,
+        span: tuple[float, float],
+        nearest: bool | None = None,
+        max_gap: u.Quantity | None = None,
+        own: Path | None = None,
+    ) -> list[Path]:
+        """Images for a span of time, without ``own``, the file they are sought for.
+
+        Raises
+        ------
+        ~sunalign.exceptions.CoverageError
+            There are none, or too few.
+        """
+        if not Path(directory).is_dir():
+            raise CoverageError(f"There is no directory {directory}; give the one that holds the images.")
+        key = (directory, detector)
+        if key not in self._listings:
+            self._listings[key] = Listing(Path(directory), None, detector, self._progress)
+        listing = self._listings[key]
+        begin, finish = Time(np.array(span), format="unix")
+        if nearest or (nearest is None and span[0] == span[1]):
+            return [listing.nearest(begin + (finish - begin) / 2, max_gap, own)]
+        return listing.covering(begin, finish, max_gap, own)
