@@ -47,6 +47,8 @@ from sunalign.exceptions import (
 from sunalign.images import Image, to_image
 from sunalign.intensity import IntensityScaling, make_scaling
 from sunalign.objective import Objective, SearchSpace
+from sunalign.pointing._model import DriftOptions
+from sunalign.pointing._request import read_request
 from sunalign.problem import Problem
 from sunalign.quality import assess, covariance
 from sunalign.reference import Reference
@@ -71,6 +73,10 @@ def align(
     bounds: Mapping[str, Any] | None = None,
     start: Correction | Mapping[str, Any] | None = None,
     pivot: u.Quantity | None = None,
+    pointing: Any = None,
+    drift_time: u.Quantity | None = None,
+    drift_knots: int | None = None,
+    drift_prior: u.Quantity | None = None,
     scaling: str | IntensityScaling | None = None,
     target_mask: np.ndarray | None = None,
     reference_mask: np.ndarray | None = None,
@@ -97,6 +103,8 @@ def align(
         Free parameters: ``"shift"``, ``"scale"``, ``"rotation"``, or one of ``shift_x``, ``shift_y``, ``scale_x``,
         ``scale_y``. The others stay at their start. ``"height"`` besides fits the height of the emission where two
         observers are more than a degree apart; it is found in ``result.extra["height"]``, without an error.
+        ``"drift"`` besides fits a pointing that changes while a raster is taken; it is found, column by column, in
+        ``result.pointing``, and ``result.drift`` says how much of it is significant.
     metric, optimizer, reference_builder, corrector : `str`, class or instance
         Plugins. By default the corrector goes with the target's type, and the reference builder is ``"image"`` for
         one reference and ``"synthetic-raster"`` for several.
@@ -109,6 +117,15 @@ def align(
         Where the search begins: what is known beforehand.
     pivot : `~astropy.units.Quantity`, shape (2,), optional
         (Tx, Ty) in the target's coordinates about which scale and rotation act; its centre by default.
+    pointing : `~astropy.table.QTable`, template, sequence of those, ``"file"`` or ``"ignore"``, optional
+        What is known of the pointing of the columns (see `sunalign.pointing`): a table with ``time`` (or ``column``),
+        ``x`` and ``y`` that are to be added to the coordinates. With ``"drift"`` in ``fit`` it is a template whose gain
+        is fitted, and tested; without, it is taken as it is.
+    drift_time, drift_knots : `~astropy.units.Quantity`, `int`, optional
+        Shortest time within which the drift changes, or the number of intervals of its spline; by default a sixteenth
+        of the raster, or six columns where that is more.
+    drift_prior : `~astropy.units.Quantity`, optional
+        Expected rms of the drift along each axis; by default found from the data by marginal likelihood.
     scaling : {"sqrt", "log", "linear"} or `~sunalign.intensity.IntensityScaling`, optional
         Intensity scaling of both images, after a clip at the 1st and 99th percentile; the metric's own by default.
     target_mask, reference_mask : `numpy.ndarray` of `bool`, optional
@@ -177,11 +194,13 @@ def align(
 
     # The search.
     fit, height_is_free = split_height(fit)
+    fit, wander = read_request(fit, pointing, image, DriftOptions(time=drift_time, knots=drift_knots, prior=drift_prior))
     bounds, heights = height_bounds(bounds) if height_is_free else (bounds, None)
     names, centre = free_parameters(fit), pivot_pixel(image.grid, pivot)
     begin = start_values(start, pivot_sky(image.grid, centre))
     limits = limits_of(names, begin, max_shift, bounds)
     check_powers(plugins[Corrector], names, begin)
+    wander.check(plugins[Metric], working_grid)
     stretch = make_scaling(scaling or plugins[Metric].scaling)
     scaled_target = _scaled_target(image, stretch)
 
@@ -191,7 +210,7 @@ def align(
         check_resolution(limits, {"target": min(image.grid.pixel_size), "reference": built.pixel_size})
         problem = Problem(
             target=scaled_target,
-            reference=_scaled_reference(built, image, stretch),
+            reference=wander.applied(_scaled_reference(built, image, stretch), image.grid, centre),
             metric=plugins[Metric],
             base=image.grid,
             pivot=centre,
@@ -224,9 +243,12 @@ def align(
         found = maximize(plugins[Optimizer], objective, space, rng)
         nfev, history = objective.nfev, objective.history
 
+    # The pointing of the columns.
+    problem, found, drift, wavering = wander.fitted(problem, space, found, image)
+
     # How sure it is.
     quality, surface = assess(problem, space, found.x)
-    errors = covariance(problem, space, found.x)
+    errors = covariance(problem, space, found.x) + wavering
     correction = problem.correction(
         found.x, errors=dict(zip(names, np.sqrt(np.diag(errors)).tolist(), strict=True)), covariance=errors
     )
@@ -252,12 +274,14 @@ def align(
             "working grid": working_grid,
             **{f"fitted {name}": f"{value:.2f}" for name, value in extra.items()},
             **built.assumptions,
+            **wander.assumptions,
         },
         target=image,
         reference=built,
         surface=surface,
         problem=problem,
         space=space,
+        drift=drift,
         extra=extra | {k: v for k, v in found.items() if k not in ("x", "fun", "success", "message", "nit")},
     )
     result = replace(result, aligned=corrected(plugins[Corrector], target, given, result))

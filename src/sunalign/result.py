@@ -15,6 +15,7 @@ from astropy.table import QTable
 from sunalign.correction import PARAMETERS, UNITS, Correction, with_error
 from sunalign.images import Image
 from sunalign.objective import SearchSpace
+from sunalign.pointing import Drift
 from sunalign.problem import Problem
 from sunalign.quality import Quality
 from sunalign.reference import Reference
@@ -64,6 +65,8 @@ class AlignmentResult:
         The forward model, for further questions.
     space : `~sunalign.objective.SearchSpace`
         The free parameters and the bounds within which they were sought.
+    drift : `~sunalign.pointing.Drift` or `None`
+        Pointing of the columns beyond ``correction``, where that was asked for; ``pointing`` is its table.
     extra : mapping
         What the optimizer has to say besides, such as the correlation cube of ``grid-search``.
     """
@@ -85,6 +88,7 @@ class AlignmentResult:
     surface: SearchSurface | None
     problem: Problem
     space: SearchSpace
+    drift: Drift | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -97,6 +101,11 @@ class AlignmentResult:
         """The free parameters as plain numbers."""
         return np.array([self.correction.parameters[name] for name in self.free])
 
+    @property
+    def pointing(self) -> QTable | None:
+        """What is to be added, column by column, to the corrected coordinates; `None` where no drift was fitted."""
+        return None if self.drift is None else self.drift.table
+
     def summary(self) -> str:
         """Several lines for a person."""
         lines = [
@@ -105,6 +114,7 @@ class AlignmentResult:
             f"  score    {self.score:.4f} (before: {self.initial_score:.4f}), {self.nfev} evaluations",
             f"  by       {', '.join(plugin['name'] for plugin in self.plugins.values())}",
         ]
+        lines += [f"  drift    {line}" for line in (self.drift.lines() if self.drift is not None else ())]
         lines += [f"  assumed  {key}: {value}" for key, value in self.assumptions.items()]
         return "\n".join([*lines, f"  {self.message}"])
 
@@ -143,6 +153,7 @@ class AlignmentResult:
             "nfev": int(self.nfev),
             "nit": int(self.nit),
             "fit": list(self.free),
+            **({} if self.drift is None else {"drift": self.drift.to_dict()}),
             "plugins": {kind: _plain(plugin) for kind, plugin in self.plugins.items()},
             "assumptions": _plain(self.assumptions),
             "target": self.target.name,
