@@ -104,7 +104,7 @@ def _check_result(name: str, found: Any, n: int) -> None:
 def corrected(corrector: Corrector, target: Any, given: Image, result: AlignmentResult) -> Any:
     """Apply the correction, and write down how it was found."""
     if isinstance(corrector, FITSCorrector) and isinstance(target, (str, os.PathLike)):
-        return corrector.write(target, result.correction, result.provenance())
+        return corrector.write(target, result.correction, result.provenance(), result.pointing)
     # Otherwise a path is read as a map, which is what comes back of it.
     source = given.source
     try:

@@ -130,7 +130,14 @@ def _data_size(header: fits.Header) -> int:
     return abs(int(header["BITPIX"])) // 8 * int(header.get("GCOUNT", 1)) * (int(header.get("PCOUNT", 0)) + pixels)
 
 
-def write(stream: BufferedIOBase, old: Sequence[HDU], new: Sequence[HDU], path: Path, temporary: Path) -> None:
+def write(
+    stream: BufferedIOBase,
+    old: Sequence[HDU],
+    new: Sequence[HDU | None],
+    path: Path,
+    temporary: Path,
+    appended: bytes = b"",
+) -> None:
     """Copy a file with new headers, packed if the name ends in ``.gz``.
 
     Parameters
@@ -138,18 +145,25 @@ def write(stream: BufferedIOBase, old: Sequence[HDU], new: Sequence[HDU], path: 
     stream : file
         The file to copy.
     old, new : sequence of `HDU`
-        Its headers, and those to write; one that is the same object is copied as it is.
+        Its headers, and those to write; one that is the same object is copied as it is, and `None` is left out.
     path : `~pathlib.Path`
         Name of the file to copy, for errors.
     temporary : `~pathlib.Path`
         File to write.
+    appended : `bytes`
+        Whole HDUs to put after the last one.
     """
     with _packed(temporary) as out:
         for before, after in zip(old, new, strict=True):
+            if after is None:
+                continue
             out.write(_summed(after, stream) if after is not before else before.header_bytes())
             stream.seek(before.offset)
             if _copy(stream, out, before.padded) < before.size:
                 raise ImageError(f"{path} is truncated inside the data of HDU {before.label}; fetch it again.")
+        out.write(appended)
+        # Wherever the last one copied ended: special records follow after all HDUs.
+        stream.seek(old[-1].offset + old[-1].padded)
         _copy(stream, out, None)
 
 

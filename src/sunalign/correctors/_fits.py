@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from astropy.table import QTable
+
 from sunalign.abc import Corrector
 from sunalign.correction import Correction
 from sunalign.correctors._wcs import check_tolerance
@@ -34,6 +36,8 @@ class FITSCorrector(Corrector):
         Whether an existing output, or the input itself where it is the output, may be replaced.
     tolerance : `float`
         Largest error of the written coordinates, in pixels; more is refused.
+    lookup : ``"wcsdvarr"`` or ``"cpdis"``, optional
+        Write a pointing of the columns that was found as lookup tables too, besides the table that is always written.
     """
 
     hdus: str | tuple[int | str, ...] = "same-pointing"
@@ -41,9 +45,13 @@ class FITSCorrector(Corrector):
     output: str | os.PathLike[str] | None = None
     overwrite: bool = False
     tolerance: float = 0.1
+    lookup: str | None = None
 
     def __post_init__(self) -> None:
+        from sunalign.pointing._write import check_lookup
+
         check_tolerance(self.tolerance)
+        check_lookup(self.lookup)
         if isinstance(self.hdus, list):
             object.__setattr__(self, "hdus", tuple(self.hdus))
 
@@ -55,8 +63,14 @@ class FITSCorrector(Corrector):
             )
         return self.write(target, correction)
 
-    def write(self, path: str | os.PathLike[str], correction: Correction, provenance: str | None = None) -> Path:
-        """Do as `apply` does, with further lines for HISTORY."""
+    def write(
+        self,
+        path: str | os.PathLike[str],
+        correction: Correction,
+        provenance: str | None = None,
+        pointing: QTable | None = None,
+    ) -> Path:
+        """Do as `apply` does, with further lines for HISTORY, and with a pointing of the columns."""
         # `sunalign.io` writes headers with what is in this package.
         from sunalign.io import aligned_path, apply_to_file
 
@@ -69,4 +83,6 @@ class FITSCorrector(Corrector):
             hdus=self.hdus,
             hdu=self.hdu,
             tolerance=self.tolerance,
+            pointing=pointing,
+            lookup=self.lookup if pointing is not None else None,
         )
