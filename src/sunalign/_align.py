@@ -194,7 +194,9 @@ def align(
 
     # The search.
     fit, height_is_free = split_height(fit)
-    fit, wander = read_request(fit, pointing, image, DriftOptions(time=drift_time, knots=drift_knots, prior=drift_prior))
+    fit, wander = read_request(
+        fit, pointing, target, given, DriftOptions(time=drift_time, knots=drift_knots, prior=drift_prior)
+    )
     bounds, heights = height_bounds(bounds) if height_is_free else (bounds, None)
     names, centre = free_parameters(fit), pivot_pixel(image.grid, pivot)
     begin = start_values(start, pivot_sky(image.grid, centre))
@@ -210,7 +212,7 @@ def align(
         check_resolution(limits, {"target": min(image.grid.pixel_size), "reference": built.pixel_size})
         problem = Problem(
             target=scaled_target,
-            reference=wander.applied(_scaled_reference(built, image, stretch), image.grid, centre),
+            reference=wander.applied(_scaled_reference(built, image, stretch), image, centre),
             metric=plugins[Metric],
             base=image.grid,
             pivot=centre,

@@ -7,6 +7,7 @@ it.
 
 from sunalign.pointing._drift import Drift
 from sunalign.pointing._model import DriftOptions
+from sunalign.pointing._tables import read_pointing
 from sunalign.pointing._templates import Template, sine, step, table_template
 
-__all__ = ["Drift", "DriftOptions", "Template", "sine", "step", "table_template"]
+__all__ = ["Drift", "DriftOptions", "Template", "read_pointing", "sine", "step", "table_template"]

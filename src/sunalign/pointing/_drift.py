@@ -33,6 +33,8 @@ class Drift:
         Effective degrees of freedom of the smooth drift along both axes together; near 0 where there is none.
     strength : `~astropy.units.Quantity`, shape (2,)
         Rms of the smooth drift that the data make probable along x and y.
+    jitter : `~astropy.units.Quantity`
+        Standard deviation of displacements of single columns, along either axis, that the data make most probable.
     no_drift : `float`
         Probability that there is no smooth drift at all, half of which is believed beforehand.
     sensitivity : `numpy.ndarray`, shape (2,)
@@ -48,6 +50,7 @@ class Drift:
     message: str
     freedom: float
     strength: u.Quantity
+    jitter: u.Quantity
     no_drift: float
     sensitivity: np.ndarray
     templates: QTable
@@ -84,6 +87,7 @@ class Drift:
             "message": self.message,
             "freedom": float(self.freedom),
             "strength": self.strength.to_value(u.arcsec).tolist(),
+            "jitter": float(self.jitter.to_value(u.arcsec)),
             "no_drift": float(self.no_drift),
             "sensitivity": [float(value) for value in self.sensitivity],
             "templates": [

@@ -68,6 +68,37 @@ class ColumnSums:
         """Valid pixels of every column."""
         return self.gram[:, 0, 0]
 
+    @property
+    def gain(self) -> float:
+        """Of the reference, where it fits the target best."""
+        total = self.gram[:, :3, :3].sum(axis=0)
+        about = total[1:, 1:] - np.outer(total[1:, 0], total[0, 1:]) / max(total[0, 0], 1.0)
+        return float(about[0, 1] / about[0, 0])
+
+    def as_if_not(self, moved: np.ndarray, gain: float) -> ColumnSums:
+        """Sums as they were had the columns not been displaced by ``moved``, shape (2, nx), to first order.
+
+        The target takes over what the reference is expected to gain by the displacement.
+        """
+        change = np.zeros_like(self.gram)
+        change[:] = np.eye(self.gram.shape[1])
+        change[:, 2, -2:] = gain * moved.T
+        return ColumnSums(change @ self.gram @ change.transpose(0, 2, 1))
+
+    def loosened(self, jitter: float, noise: float, gain: float) -> tuple[ColumnSums, float]:
+        """Sums once every column may jitter on its own, and the logarithm of how much less is expected of each.
+
+        A Gaussian displacement of a column along both axes, of standard deviation ``jitter`` in arcsec, is integrated
+        out: what it can explain no longer counts.
+        """
+        if jitter == 0:
+            return self, 0.0
+        across = self.gram[:, :, -2:]
+        own = np.eye(2) * noise / (gain * jitter) ** 2 + self.gram[:, -2:, -2:]
+        taken = across @ np.linalg.solve(own, across.transpose(0, 2, 1))
+        widths = np.linalg.slogdet(own * (gain * jitter) ** 2 / noise)[1]
+        return ColumnSums(self.gram - taken), float(widths.sum())
+
 
 @dataclass(frozen=True, eq=False)
 class Equations:

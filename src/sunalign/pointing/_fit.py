@@ -25,7 +25,7 @@ from sunalign.pointing._templates import Template
 from sunalign.problem import Problem
 from sunalign.registry import name_of
 
-__all__ = ["Fitted", "check_metric", "fit_drift", "split_drift"]
+__all__ = ["Fitted", "check_metric", "fit_drift", "known_drift", "known_pointing", "split_drift"]
 
 _SAYS_NOTHING = 0.8  # Error after over error before, beyond which the data are silent.
 
@@ -81,21 +81,67 @@ def fit_drift(
     """
     pixel = _pixel(problem)
     model = make_model(image, pixel, options, templates)
+    typical = pixel if options.prior is None else float(model.strengths[0])
     found = solve(problem, space, x, model)
-    sensitivity = _sensitivity(found, model, pixel if options.prior is None else model.strengths[0])
-    said = _reason(sensitivity, pixel if options.prior is None else model.strengths[0])
-    if said:
-        still = make_model(image, pixel, options, templates, drift=False)
-        found = solve(problem, space, x, still) if templates else found
-        model = still
-    refused = bool(said)
-    amplitudes = np.zeros(len(model.functions)) if refused and not templates else found.amplitudes
-    drift = _drift(image, problem, found, model, amplitudes, sensitivity, said)
-    if refused and not templates:
-        return Fitted(problem, x, np.zeros((len(x), len(x))), drift, found.iterations)
+    sensitivity = _sensitivity(found, model, typical)
+    if (sensitivity > _SAYS_NOTHING).all():
+        return _refused(problem, space, x, image, options, templates, sensitivity, typical)
+    drift = _drift(image, problem, found, model, sensitivity)
     return Fitted(
-        displaced_problem(problem, model, amplitudes), found.x, _extra(found, len(x)), drift, found.iterations
+        displaced_problem(problem, found.state.moved(model)), found.state.x, _extra(found), drift, found.iterations
     )
+
+
+def _refused(
+    problem: Problem,
+    space: SearchSpace,
+    x: np.ndarray,
+    image: Image,
+    options: DriftOptions,
+    templates: Sequence[Template],
+    sensitivity: np.ndarray,
+    strength: float,
+) -> Fitted:
+    """Answer without a smooth drift: that of the templates, which ask less of the data, or the affine one."""
+    reason = (
+        f"No drift was fitted: the data would not notice one of {strength:.2g} arcsec rms (error after over before "
+        f"{sensitivity[0]:.2f} along x, {sensitivity[1]:.2f} along y; at most {_SAYS_NOTHING:g} is needed)."
+    )
+    model = make_model(image, _pixel(problem), options, templates, drift=False)
+    found = solve(problem, space, x, model)
+    drift = replace(_drift(image, problem, found, model, sensitivity), refused=True, message=reason)
+    if templates:
+        return Fitted(
+            displaced_problem(problem, found.state.moved(model)), found.state.x, _extra(found), drift, found.iterations
+        )
+    for axis in "xy":
+        drift.table[f"shift_{axis}_error"][:] = np.nan
+    return Fitted(problem, x, np.zeros((len(x), len(x))), drift, found.iterations)
+
+
+def known_pointing(templates: Sequence[Template], image: Image) -> np.ndarray:
+    """Displacement of every column of an image by templates taken as they are, arcsec, shape (2, n)."""
+    return np.asarray(np.sum([template.shape(image) for template in templates], axis=0))
+
+
+def known_drift(templates: Sequence[Template], image: Image) -> Drift:
+    """What is to be said of a pointing that was applied and not fitted."""
+    moved = known_pointing(templates, image)
+    valid = np.isfinite(image.data).any(axis=0)
+    names = np.array([template.name for template in templates], dtype=str)
+    none = np.full(len(names), np.nan)
+    return Drift(
+        table=_table(image, valid, moved, np.full_like(moved, np.nan)),
+        refused=False,
+        message=f"The pointing of the columns was taken as given ({', '.join(names)}), and not fitted.",
+        freedom=0.0,
+        strength=np.zeros(2) * u.arcsec,
+        jitter=0 * u.arcsec,
+        no_drift=np.nan,
+        sensitivity=np.full(2, np.nan),
+        templates=QTable({"name": names[:0], "gain": none[:0], "error": none[:0], "held_out": none[:0],
+                          "helps": np.zeros(0, bool)}),
+    )  # fmt: skip
 
 
 def _pixel(problem: Problem) -> float:
@@ -115,67 +161,47 @@ def _sensitivity(found: Solution, model: PointingModel, strength: float) -> np.n
     return np.asarray(np.sqrt(variance) / strength)
 
 
-def _reason(sensitivity: np.ndarray, strength: float) -> str:
-    """Why no drift is fitted; nothing where there is no reason."""
-    if (sensitivity <= _SAYS_NOTHING).any():
-        return ""
-    return (
-        f"No drift was fitted: the data would not notice one of {strength:.2g} arcsec rms (error after over before "
-        f"{sensitivity[0]:.2f} along x, {sensitivity[1]:.2f} along y, at most {_SAYS_NOTHING:g} is needed)."
-    )
-
-
-def _extra(found: Solution, p: int) -> np.ndarray:
-    """What the uncertainty of the amplitudes adds to the covariance of the affine parameters."""
-    hessian = found.equations.hessian
-    pull = np.linalg.solve(hessian[:p, :p], hessian[:p, p:]) if p else np.zeros((0, len(hessian)))
-    return np.asarray(pull @ found.posterior.covariance[p:, p:] @ pull.T)
+def _extra(found: Solution) -> np.ndarray:
+    """What the uncertainty about the columns adds to the covariance of the affine parameters."""
+    p = len(found.state.x)
+    own, stiff = found.equations.hessian, found.stiff.hessian[:p, :p]
+    pull = np.linalg.solve(own[:p, :p], own[:p, p:])
+    jittery = found.noise * (np.linalg.inv(own[:p, :p]) - np.linalg.inv(stiff)) if found.jitter else 0.0
+    return np.asarray(pull @ found.posterior.covariance[p:, p:] @ pull.T + jittery)
 
 
 def _drift(
-    image: Image,
-    problem: Problem,
-    found: Solution,
-    model: PointingModel,
-    amplitudes: np.ndarray,
-    sensitivity: np.ndarray,
-    reason: str,
+    image: Image, problem: Problem, found: Solution, model: PointingModel, sensitivity: np.ndarray
 ) -> Drift:
-    p = len(found.x)
-    covariance = found.posterior.covariance[p:, p:]
-    functions = model.functions
-    moved = np.einsum("k,kac->ac", amplitudes, functions)
-    spread = np.sqrt(np.maximum(np.einsum("jac,jk,kac->ac", functions, covariance, functions, optimize=True), 0.0))
-    if reason and not model.templates:
-        spread = np.full_like(spread, np.nan)
-    table = _table(image, model, moved, spread)
-    m = len(model.templates)
-    held = [held_out_gain(found, model, k, columns_of(problem.at_finest_level())) for k in range(m)]
+    p, m = len(found.state.x), len(model.templates)
+    spread = np.sqrt(np.maximum(np.einsum("aac->ac", found.covariance), 0.0))
+    columns = columns_of(problem.at_finest_level())
+    held = np.array([held_out_gain(found, model, k, columns) for k in range(m)])
     templates = QTable(
         {
             "name": np.array(model.names, dtype=str),
-            "gain": amplitudes[:m],
-            "error": np.sqrt(np.diag(covariance)[:m]),
-            "held_out": np.array(held, float),
-            "helps": np.array(held, float) > 0,
+            "gain": found.state.amplitudes[:m],
+            "error": np.sqrt(np.diag(found.posterior.covariance)[p : p + m]),
+            "held_out": held,
+            "helps": held > 0,
         }
     )
-    freedom = 0.0 if reason else found.posterior.freedom
     drift = Drift(
-        table=table,
-        refused=bool(reason),
-        message=reason,
-        freedom=freedom,
-        strength=(np.zeros(2) if reason else found.posterior.strength) * u.arcsec,
-        no_drift=np.nan if reason else found.posterior.nothing,
+        table=_table(image, model.valid, found.state.moved(model), spread),
+        refused=False,
+        message="",
+        freedom=found.posterior.freedom,
+        strength=found.posterior.strength * u.arcsec,
+        jitter=found.jitter * u.arcsec,
+        no_drift=found.posterior.nothing,
         sensitivity=sensitivity,
         templates=templates,
     )
-    return drift if reason else replace(drift, message=_words(drift))
+    return replace(drift, message=_words(drift))
 
 
-def _table(image: Image, model: PointingModel, moved: np.ndarray, spread: np.ndarray) -> QTable:
-    n = len(model.valid)
+def _table(image: Image, valid: np.ndarray, moved: np.ndarray, spread: np.ndarray) -> QTable:
+    n = len(valid)
     table = QTable({"column": np.arange(n)})
     times = image.times
     if times is not None and not times.is_instant:
@@ -183,15 +209,16 @@ def _table(image: Image, model: PointingModel, moved: np.ndarray, spread: np.nda
     for k, axis in enumerate("xy"):
         table[f"shift_{axis}"] = moved[k] * u.arcsec
         table[f"shift_{axis}_error"] = spread[k] * u.arcsec
-    table["valid"] = model.valid
+    table["valid"] = valid
     table.meta["description"] = "To be added to the corrected coordinates of each column."
     return table
 
 
 def _words(drift: Drift) -> str:
     rms, error = (value.to_value(u.arcsec) for value in (drift.rms, drift.rms_error))
+    jitter = f" and a jitter of {drift.jitter.to_value(u.arcsec):.2g} arcsec a column" if drift.jitter > 0 else ""
     return (
         f"The columns move by {rms[0]:.2f} arcsec rms along x and {rms[1]:.2f} along y (errors {error[0]:.2f} and "
-        f"{error[1]:.2f}), a smooth drift of {drift.freedom:.1f} effective degrees of freedom; "
+        f"{error[1]:.2f}), a smooth drift of {drift.freedom:.1f} effective degrees of freedom{jitter}; "
         f"the probability of no drift is {drift.no_drift:.2g}."
     )

@@ -31,12 +31,12 @@ def held_out_gain(solution: Solution, model: PointingModel, index: int, columns:
     index : `int`
         Of the template.
     columns : `numpy.ndarray`
-        Columns of the target as it was given, of those of ``solution.rows``.
+        Columns of the target as it was given, of those of ``solution.sums``.
     """
-    sums = ColumnSums.of(solution.rows)
+    sums = solution.sums
     functions = model.at(columns)
     fold = np.arange(len(sums.gram)) * _FOLDS // len(sums.gram)
-    out = len(solution.x) + index
+    out = len(solution.state.x) + index
     gain = 0.0
     for k in range(_FOLDS):
         inside, rest = (ColumnSums(sums.gram * chosen[:, None, None]) for chosen in (fold == k, fold != k))
@@ -51,8 +51,7 @@ def _quadratic(sums: ColumnSums, functions: np.ndarray, solution: Solution) -> Q
     """Linear and quadratic part of a log-likelihood of all parameters."""
     found = equations(sums, functions)
     information = found.hessian / solution.noise
-    here = np.concatenate([solution.x, solution.amplitudes])
-    return found.gradient / solution.noise + information @ here, information
+    return found.gradient / solution.noise + information @ solution.around, information
 
 
 def _fitted(known: Quadratic, model: PointingModel, out: int | None = None) -> np.ndarray:

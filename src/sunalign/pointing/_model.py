@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -24,6 +24,9 @@ _MOST_INTERVALS = 16
 #: Rms of a drift that are considered, in pixels of the reference. Below the first nothing can be measured, beyond the
 #: last the alignment would not have begun.
 _STRENGTHS = np.concatenate([[0.0], 0.0125 * 2.0 ** np.arange(10)])
+
+#: Rms of an independent jitter of the columns.
+_JITTERS = np.array([0.0, 0.02, 0.06, 0.2, 0.6])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,6 +80,8 @@ class PointingModel:
         Columns that have data.
     seconds : `numpy.ndarray`, shape (n,)
         Time of every column, or its number where none is known.
+    jitters, jitter_chances : `numpy.ndarray`
+        Rms of displacements of single columns that are considered, in arcsec, and what is thought of each beforehand.
     """
 
     templates: tuple[Template, ...]
@@ -86,7 +91,13 @@ class PointingModel:
     chances: np.ndarray
     valid: np.ndarray
     seconds: np.ndarray
-    names: tuple[str, ...] = field(default=())
+    jitters: np.ndarray = field(default_factory=lambda: np.zeros(1))
+    jitter_chances: np.ndarray = field(default_factory=lambda: np.ones(1))
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of the templates."""
+        return tuple(template.name for template in self.templates)
 
     @property
     def functions(self) -> np.ndarray:
@@ -100,13 +111,10 @@ class PointingModel:
         """Functions at columns, also between them, shape (m + 2 q, 2, len(columns))."""
         return interpolate_columns(self.functions, np.clip(columns, 0, len(self.valid) - 1))
 
-    def without(self, index: int) -> PointingModel:
-        """Model without one of its templates."""
-        kept = [k for k in range(len(self.templates)) if k != index]
-        return PointingModel(
-            tuple(self.templates[k] for k in kept), self.shapes[kept], self.basis, self.strengths, self.chances,
-            self.valid, self.seconds, tuple(self.names[k] for k in kept),
-        )  # fmt: skip
+    def coarser(self) -> PointingModel:
+        """Model with fewer strengths, which is enough on the way."""
+        some = np.unique([0, *range(len(self.strengths) - 1, 0, -2)])
+        return replace(self, strengths=self.strengths[some], chances=self.chances[some] / self.chances[some].sum())
 
 
 def column_times(image: Image) -> tuple[np.ndarray, bool]:
@@ -164,8 +172,13 @@ def make_model(
                 f"The template '{template.name}' says no more than a shift and a scale along x of the whole raster, "
                 f"which are fitted anyway; leave it out."
             )
-    names = tuple(template.name for template in templates)
-    return PointingModel(tuple(templates), shapes, basis, strengths, chances, valid, seconds, names)
+    jitters, jitter_chances = np.zeros(1), np.ones(1)
+    if drift:
+        jitters = pixel * _JITTERS
+        jitter_chances = np.array([0.5, *np.full(len(jitters) - 1, 0.5 / (len(jitters) - 1))])
+    return PointingModel(
+        tuple(templates), shapes, basis, strengths, chances, valid, seconds, jitters, jitter_chances
+    )
 
 
 def _intervals(seconds: np.ndarray, valid: np.ndarray, options: DriftOptions) -> int:

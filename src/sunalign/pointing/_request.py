@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,15 +10,15 @@ from typing import Any
 import numpy as np
 from scipy.optimize import OptimizeResult
 
-from sunalign.coordinates import PixelGrid
 from sunalign.exceptions import AlignmentError
 from sunalign.images import Image
 from sunalign.objective import SearchSpace
 from sunalign.pointing._displaced import displaced, in_pixels
 from sunalign.pointing._drift import Drift
-from sunalign.pointing._fit import check_metric, fit_drift, split_drift
+from sunalign.pointing._fit import check_metric, fit_drift, known_drift, known_pointing, split_drift
 from sunalign.pointing._model import DriftOptions
-from sunalign.pointing._templates import Template, templates_of
+from sunalign.pointing._tables import OWN, FileTable, named_tables, read_tables
+from sunalign.pointing._templates import Template, table_template, templates_of
 from sunalign.problem import Problem
 from sunalign.reference import Reference
 
@@ -34,20 +35,18 @@ class PointingRequest:
         Whether drift and templates are fitted.
     options : `~sunalign.pointing.DriftOptions`
     templates : sequence of `~sunalign.pointing.Template`
-    known : `numpy.ndarray` or `None`, shape (2, n)
-        Displacement of the columns, in arcsec, that is applied as it is.
+        Fitted where the drift is free, else applied as they are.
     assumptions : mapping
     """
 
     free: bool
     options: DriftOptions
     templates: Sequence[Template] = ()
-    known: np.ndarray | None = None
     assumptions: dict[str, str] = field(default_factory=dict)
 
     def check(self, metric: object, working_grid: str) -> None:
         """Refuse, before any work, what cannot be done."""
-        if working_grid != "target" and (self.free or self.known is not None):
+        if working_grid != "target" and (self.free or self.templates):
             raise AlignmentError(
                 "On the reference's grid the columns of the target are no longer what was taken at one time; "
                 "use working_grid='target' to fit or apply a pointing of the columns."
@@ -55,29 +54,79 @@ class PointingRequest:
         if self.free:
             check_metric(metric)
 
-    def applied(self, reference: Reference, grid: PixelGrid, pivot: tuple[float, float]) -> Reference:
-        """Reference as it is seen with the known pointing."""
-        return reference if self.known is None else displaced(reference, in_pixels(grid, pivot) @ self.known)
+    def applied(self, reference: Reference, image: Image, pivot: tuple[float, float]) -> Reference:
+        """Reference as it is seen with a pointing that is known."""
+        if self.free or not self.templates:
+            return reference
+        return displaced(reference, in_pixels(image.grid, pivot) @ known_pointing(self.templates, image))
 
     def fitted(
         self, problem: Problem, space: SearchSpace, found: OptimizeResult, image: Image
     ) -> tuple[Problem, OptimizeResult, Drift | None, np.ndarray]:
         """Forward model and answer with the drift in them, the drift, and what it adds to the covariance."""
         if not self.free:
-            return problem, found, None, np.zeros((len(space), len(space)))
+            drift = known_drift(self.templates, image) if self.templates else None
+            return problem, found, drift, np.zeros((len(space), len(space)))
         answer = fit_drift(problem, space, found.x, image, self.options, self.templates)
         better = OptimizeResult(found | {"x": answer.x, "fun": answer.problem.score(answer.x)})
         return answer.problem, better, answer.drift, answer.extra
 
 
 def read_request(
-    fit: str | Sequence[str], pointing: Any, image: Image, options: DriftOptions
+    fit: str | Sequence[str], pointing: Any, target: Any, image: Image, options: DriftOptions
 ) -> tuple[tuple[str, ...], PointingRequest]:
-    """What else is fitted, and what is to be done about the columns."""
+    """What else is fitted, and what is to be done about the columns.
+
+    Parameters
+    ----------
+    fit : `str` or sequence of `str`
+    pointing : object
+        As `sunalign.align` takes it.
+    target : object
+        As it was given: a path may lead to tables.
+    image : `~sunalign.images.Image`
+        What was read of it.
+    options : `~sunalign.pointing.DriftOptions`
+    """
     rest, free = split_drift(fit)
-    templates = templates_of(pointing)
+    from_file = pointing is None or (isinstance(pointing, str) and pointing in ("file", "ignore"))
+    if not from_file:
+        return rest, _with(free, options, templates_of(pointing), "applied as given")
+    table = None if pointing == "ignore" else _table_of(target, required=pointing == "file")
+    if table is not None and (free or pointing == "file"):
+        template = table_template(table.to_table(), "file")
+        return rest, _with(free, options, [template], f"{table.said}: applied")
+    return rest, PointingRequest(free, options, assumptions=_neglected(table, image))
+
+
+def _with(free: bool, options: DriftOptions, templates: Sequence[Template], said: str) -> PointingRequest:
     if free:
-        return rest, PointingRequest(free, options, templates)
-    known = np.sum([template.shape(image) for template in templates], axis=0) if templates else None
-    assumptions = {"pointing of the columns": "applied as given"} if templates else {}
-    return rest, PointingRequest(free, options, (), known, assumptions)
+        return PointingRequest(free, options, templates)
+    return PointingRequest(free, options, templates, assumptions={"pointing of the columns": said})
+
+
+def _table_of(target: Any, *, required: bool) -> FileTable | None:
+    """Tables of the file that a path leads to."""
+    if isinstance(target, (str, os.PathLike)):
+        table = read_tables(target)
+        if table is None and required:
+            raise AlignmentError(
+                f"pointing='file' was asked for, but {target} has no table of the pointing (no CWDIS1, CPDIS1 or {OWN}); "
+                f"leave it out, or give a QTable."
+            )
+        return table
+    if required:
+        raise AlignmentError(
+            f"The tables of a file are not in a {type(target).__name__}; give the path of the file, or "
+            f"pointing=sunalign.pointing.read_pointing(path)."
+        )
+    return None
+
+
+def _neglected(table: FileTable | None, image: Image) -> dict[str, str]:
+    """What is said where tables are known of, and not used."""
+    named = named_tables(image.meta)
+    if table is None and not named:
+        return {}
+    what = table.said if table is not None else f"tables named by the header ({', '.join(named)})"
+    return {"pointing of the columns": f"{what}: neglected"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -17,7 +18,7 @@ from sunalign.pointing._strength import Posterior, posterior
 from sunalign.problem import Problem
 from sunalign.quality import _block as residual_block
 
-__all__ = ["Solution", "columns_of", "displaced_problem", "solve"]
+__all__ = ["Solution", "State", "columns_of", "displaced_problem", "solve"]
 
 _COARSE = 3.0  # Reference pixels: where a displacement of several pixels is still seen.
 _FAR = 1.0  # Reference pixels that a linear model of an image can be trusted to move.
@@ -26,8 +27,8 @@ _MOST = 8
 
 
 @dataclass(frozen=True, eq=False)
-class Solution:
-    """Where the joint fit ended.
+class State:
+    """Where a fit is.
 
     Parameters
     ----------
@@ -35,99 +36,198 @@ class Solution:
         The affine parameters.
     amplitudes : `numpy.ndarray`, shape (m + 2 q,)
         Gains of the templates, and the drift's.
-    posterior : `~sunalign.pointing._strength.Posterior`
-        Of all of them, the affine ones first.
-    equations : `~sunalign.pointing._equations.Equations`
-    rows : `~sunalign.pointing._equations.Rows`
-    noise : `float`
-        Variance of the residual that counts, once its correlation is reckoned with.
-    iterations : `int`
-    converged : `bool`
+    jitter : `numpy.ndarray`, shape (2, n)
+        Displacement of each column of its own, arcsec.
     """
 
     x: np.ndarray
     amplitudes: np.ndarray
+    jitter: np.ndarray
+
+    @property
+    def parameters(self) -> np.ndarray:
+        """All but the jitter."""
+        return np.concatenate([self.x, self.amplitudes])
+
+    def moved(self, model: PointingModel) -> np.ndarray:
+        """Displacement of every column, shape (2, n), arcsec."""
+        return np.asarray(np.einsum("k,kac->ac", self.amplitudes, model.functions) + self.jitter)
+
+
+@dataclass(frozen=True, eq=False)
+class Solution:
+    """Where the joint fit ended.
+
+    Parameters
+    ----------
+    state : `State`
+    around : `numpy.ndarray`
+        Affine parameters and amplitudes around which all here is linear.
+    posterior : `~sunalign.pointing._strength.Posterior`
+        Of the affine parameters, and then of the amplitudes.
+    equations : `~sunalign.pointing._equations.Equations`
+        In the same, with the jitter integrated out.
+    sums : `~sunalign.pointing._equations.ColumnSums`
+        Likewise.
+    stiff : `~sunalign.pointing._equations.Equations`
+        As if there were no jitter.
+    noise : `float`
+        Variance of the residual that counts, once its correlation is reckoned with.
+    jitter : `float`
+        Standard deviation of the columns' own displacements, arcsec.
+    covariance : `numpy.ndarray`, shape (2, 2, n)
+        Of the displacement of every column.
+    iterations : `int`
+    converged : `bool`
+    """
+
+    state: State
+    around: np.ndarray
     posterior: Posterior
     equations: Equations
-    rows: Rows
+    sums: ColumnSums
+    stiff: Equations
     noise: float
+    jitter: float
+    covariance: np.ndarray
     iterations: int
     converged: bool
 
 
-def displaced_problem(problem: Problem, model: PointingModel, amplitudes: np.ndarray) -> Problem:
-    """Forward model with the columns displaced."""
-    moved = np.einsum("k,kac->ac", amplitudes, model.functions)
+def displaced_problem(problem: Problem, moved: np.ndarray) -> Problem:
+    """Forward model with the columns displaced by ``moved``, shape (2, n), arcsec."""
     to_pixels = in_pixels(problem.base, problem.pivot)
     return replace(problem, reference=displaced(problem.reference, to_pixels @ moved))
 
 
 def solve(problem: Problem, space: SearchSpace, x: np.ndarray, model: PointingModel) -> Solution:
     """Fit from an affine answer; the columns are taken to be where it has them, or where a template does."""
-    amplitudes = np.zeros(len(model.functions))
-    finest = problem.at_finest_level()
+    still = State(x, np.zeros(len(model.functions)), np.zeros((2, len(model.valid))))
+    finest, coarse = problem.at_finest_level(), problem.at_level(_COARSE)
+    quick = model.coarser()
     if any(template.gains for template in model.templates):
-        coarse = problem.at_level(_COARSE)
-        x, amplitudes = _climbed(coarse, space, x, _best_start(coarse, x, model), model)[:2]
+        start = _iterated(coarse, space, _best_start(coarse, still, model), quick).state
     else:
-        trial = _iterated(finest, space, x, amplitudes, model, limit=1)
-        if _moved(finest, model, trial.amplitudes) > _FAR:
-            x, amplitudes = _climbed(problem.at_level(_COARSE), space, x, amplitudes, model)[:2]
-    return _iterated(finest, space, x, amplitudes, model, limit=_MOST)
+        start = _iterated(finest, space, still, quick, limit=1).state
+        if _largest(finest, start.moved(model)[:, model.valid]) > _FAR:
+            start = _iterated(coarse, space, still, quick).state
+    near = _iterated(finest, space, start, quick).state
+    return _iterated(finest, space, near, model, limit=1)
 
 
-def _climbed(
-    problem: Problem, space: SearchSpace, x: np.ndarray, amplitudes: np.ndarray, model: PointingModel
-) -> tuple[np.ndarray, np.ndarray]:
-    found = _iterated(problem, space, x, amplitudes, model, limit=_MOST)
-    return found.x, found.amplitudes
-
-
-def _best_start(problem: Problem, x: np.ndarray, model: PointingModel) -> np.ndarray:
+def _best_start(problem: Problem, still: State, model: PointingModel) -> State:
     """Amplitudes with which the images correlate best: a table's sign and size are tried, not believed."""
     judge = replace(problem, metric=NCC())
-    best = np.zeros(len(model.functions))
+    best = still
     for k, template in enumerate(model.templates):
         trials = [best]
         for gain in template.gains:
-            trials.append(best.copy())
-            trials[-1][k] = gain
-        scores = [displaced_problem(judge, model, trial).score(x) for trial in trials]
+            amplitudes = best.amplitudes.copy()
+            amplitudes[k] = gain
+            trials.append(replace(best, amplitudes=amplitudes))
+        scores = [displaced_problem(judge, trial.moved(model)).score(trial.x) for trial in trials]
         best = trials[int(np.argmax(scores))]
     return best
 
 
-def _iterated(
-    problem: Problem, space: SearchSpace, x: np.ndarray, amplitudes: np.ndarray, model: PointingModel, limit: int
-) -> Solution:
-    functions = model.at(columns_of(problem))
-    p = len(x)
+def _iterated(problem: Problem, space: SearchSpace, state: State, model: PointingModel, limit: int = _MOST) -> Solution:
     for iteration in range(1, limit + 1):
-        here = displaced_problem(problem, model, amplitudes)
-        rows = linearized(here, x)
-        found, noise = system(here, rows, functions)
-        information = found.hessian / noise
-        now = np.concatenate([x, amplitudes])
-        answer = posterior(
-            found.gradient / noise + information @ now, information, model.basis.share, model.strengths, model.chances
-        )
-        change = answer.mean - now
-        x, amplitudes = space.clip(answer.mean[:p]), answer.mean[p:]
-        far = max(_moved(problem, model, change[p:]), float(np.max(np.abs(change[:p]) / space.step, initial=0.0)))
+        found = _step(problem, space, state, model)
+        moved = _largest(problem, (found.state.moved(model) - state.moved(model))[:, model.valid])
+        far = max(moved, float(np.max(np.abs(found.state.x - state.x) / space.step, initial=0.0)))
+        state = found.state
         if far < _TOLERANCE:
             break
-    return Solution(x, amplitudes, answer, found, rows, noise, iteration, far < _TOLERANCE)
+    return replace(found, iterations=iteration, converged=far < _TOLERANCE)
 
 
-def system(problem: Problem, rows: Rows, functions: np.ndarray) -> tuple[Equations, float]:
-    """Equations in all parameters, and the variance by which they are to be divided."""
-    sums = ColumnSums.of(rows)
+def _step(problem: Problem, space: SearchSpace, state: State, model: PointingModel) -> Solution:
+    """One step of Gauss-Newton, for the jitter that makes the data most probable."""
+    columns = columns_of(problem)
+    functions = model.at(columns)
+    own = np.rint(np.clip(columns, 0, len(model.valid) - 1)).astype(int)
+    here = displaced_problem(problem, state.moved(model))
+    rows = linearized(here, state.x)
+    raw = ColumnSums.of(rows)
+    gain = raw.gain
+    sums = raw.as_if_not(state.jitter[:, own], gain)
+    stiff = _equations(here, rows, raw, functions)
+    noise = _noise(here, rows, stiff)
+    trials = []
+    for jitter, chance in zip(model.jitters, model.jitter_chances, strict=True):
+        loose, widths = sums.loosened(jitter, noise, gain)
+        found = _equations(here, rows, loose, functions)
+        information = found.hessian / noise
+        score = found.gradient / noise + information @ state.parameters
+        answer = posterior(score, information, model.basis.share, model.strengths, model.chances)
+        # The log-likelihood of no parameters at all, from which the posterior's evidence is counted.
+        base = -found.residual / (2 * noise) - found.gradient @ state.parameters / noise
+        base -= 0.5 * state.parameters @ information @ state.parameters
+        trials.append((answer.evidence + base - 0.5 * widths + np.log(chance), jitter, answer, found, loose))
+    _, jitter, answer, found, loose = max(trials, key=lambda trial: trial[0])
+    p = len(state.x)
+    new = State(space.clip(answer.mean[:p]), answer.mean[p:], state.jitter)
+    moves = _jitter(sums, functions, answer, state, jitter, noise, gain)
+    nearest = np.clip(np.searchsorted((columns[1:] + columns[:-1]) / 2, np.arange(len(model.valid))), 0, len(columns) - 1)
+    new = replace(new, jitter=moves.mean[:, nearest])
+    covariance = moves.covariance(model.functions, nearest, answer.covariance)
+    return Solution(new, state.parameters, answer, found, loose, stiff, noise, jitter, covariance, 1, False)
+
+
+class _Moves(NamedTuple):
+    """Displacements of single columns, given all else.
+
+    ``mean`` has the shape (2, nx), ``slope`` (2, k, nx): the mean's derivative by all parameters; ``own`` (2, 2, nx):
+    covariance where these are known.
+    """
+
+    mean: np.ndarray
+    slope: np.ndarray
+    own: np.ndarray
+
+    def covariance(self, functions: np.ndarray, nearest: np.ndarray, known: np.ndarray) -> np.ndarray:
+        """Covariance of the whole displacement of every column, shape (2, 2, n)."""
+        slope = self.slope[:, :, nearest].copy()
+        slope[:, slope.shape[1] - len(functions) :] += functions.transpose(1, 0, 2)
+        return np.asarray(
+            np.einsum("akc,kl,blc->abc", slope, known, slope, optimize=True) + self.own[:, :, nearest]
+        )
+
+
+def _jitter(
+    sums: ColumnSums,
+    functions: np.ndarray,
+    answer: Posterior,
+    state: State,
+    jitter: float,
+    noise: float,
+    gain: float,
+) -> _Moves:
+    gram = sums.gram
+    images = gram.shape[1] - 5
+    within = np.linalg.inv(np.eye(2) * noise + (gain * jitter) ** 2 * gram[:, -2:, -2:]) * jitter**2
+    change = answer.mean - state.parameters
+    # What the reference does not explain of each column's share, before it moves on its own.
+    about = gram[:, -2:, :].copy()
+    mean = gram[:, 0, :3].sum(axis=0) / max(gram[:, 0, 0].sum(), 1.0)
+    left = about[:, :, 2] - gain * about[:, :, 1] - (mean[2] - gain * mean[1]) * about[:, :, 0]
+    by_affine = about[:, :, 3 : 3 + images]
+    by_columns = np.einsum("cab,kbc->cak", gram[:, -2:, -2:], functions)
+    by_all = gain * np.concatenate([by_affine, by_columns], axis=2)
+    left = left - by_all @ change
+    return _Moves(
+        mean=np.einsum("cab,cb->ac", gain * within, left),
+        slope=-np.einsum("cab,cbk->akc", gain * within, by_all),
+        own=noise * within.transpose(1, 2, 0),
+    )
+
+
+def _equations(problem: Problem, rows: Rows, sums: ColumnSums, functions: np.ndarray) -> Equations:
     found = equations(sums, functions)
-    noise = _noise(problem, rows, found)
-    if not isinstance(problem.metric, NCC):
-        assert isinstance(problem.metric, SupportsGaussNewton)
-        found = metric_equations(problem.metric, rows, functions, found)
-    return found, noise
+    if isinstance(problem.metric, NCC):
+        return found
+    assert isinstance(problem.metric, SupportsGaussNewton)
+    return metric_equations(problem.metric, rows, functions, found)
 
 
 def _noise(problem: Problem, rows: Rows, found: Equations) -> float:
@@ -153,7 +253,8 @@ def columns_of(problem: Problem) -> np.ndarray:
     return np.asarray(affine[0, 2] + affine[0, 0] * np.arange(problem.target.grid.shape[1], dtype=float))
 
 
-def _moved(problem: Problem, model: PointingModel, amplitudes: np.ndarray) -> float:
-    """Largest displacement of a column, in pixels of the reference at its own resolution."""
-    moved = np.einsum("k,kac->ac", amplitudes, model.functions[:, :, model.valid])
-    return float(np.hypot(*moved).max() * ARCSEC / problem.reference.pixel_size)
+def _largest(problem: Problem, moved: np.ndarray) -> float:
+    """Largest displacement of a column, in pixels of the reference."""
+    own = problem.reference.pixel_size
+    pixel = own if np.isfinite(own) else max(problem.target.grid.pixel_size)
+    return float(np.hypot(*moved).max() * ARCSEC / pixel)

@@ -29,6 +29,8 @@ class Posterior:
         Rms of the drift along (+Tx, +Ty) that is expected, in arcsec: root of the mean square over the net.
     nothing : `float`
         Probability that there is no drift at all.
+    evidence : `float`
+        Logarithm of how probable the data are, but for what depends on nothing here.
     """
 
     mean: np.ndarray
@@ -36,6 +38,7 @@ class Posterior:
     freedom: float
     strength: np.ndarray
     nothing: float
+    evidence: float
 
 
 def posterior(
@@ -73,6 +76,8 @@ def posterior(
     evidence = 0.5 * np.einsum("ni,ni->n", pulled, means) - 0.5 * np.linalg.slogdet(within)[1]
     prior = np.array([a * b for a, b in itertools.product(chances, chances)])
     weight = np.exp(evidence - evidence.max()) * prior
+    total = float(evidence.max() + np.log(weight.sum()))
+    total += 0.5 * float(score[:free] @ own @ score[:free] - np.linalg.slogdet(information[:free, :free])[1])
     weight /= weight.sum()
     # Back to amplitudes.
     amplitudes = root * scale * means
@@ -86,6 +91,7 @@ def posterior(
         freedom=float(weight @ traces),
         strength=np.sqrt(weight @ np.array(nets) ** 2),
         nothing=float(weight[[max(pair) == 0 for pair in nets]].sum()),
+        evidence=total,
     )
 
 

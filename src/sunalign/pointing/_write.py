@@ -141,7 +141,7 @@ def column_writer(
             f"The pointing has {len(table)} rows, but HDU {base.label} has {n} columns; give the table of this raster."
         )
     pixels, apart = None, False
-    hdus: list[Any] = [_own(table)]
+    hdus: list[Any] = [_own(table, step)]
     version = 1 + max((int(item.header.get("EXTVER", 1)) for item in found if _is_array(item)), default=0)
     if lookup == "wcsdvarr":
         hdus += [_coordinate_array(-values, axis, version + axis) for axis, values in enumerate(_moved(table))]
@@ -151,7 +151,8 @@ def column_writer(
         hdus += [_pixel_array(values, base, axis, version + axis) for axis, values in enumerate(pixels)]
         apart = part.rows.shape[1] > 2
         if apart:
-            hdus.append(_flat_description(part, base, [c for k in (1, 2) for c in _cards(k, table, pixels, lookup, version + k - 1)]))
+            cards = [card for axis in (1, 2) for card in _cards(axis, table, pixels, lookup, version + axis - 1)]
+            hdus.append(_flat_description(part, base, cards, step))
     for hdu in hdus:
         hdu.header[STEP] = (step, "correction by sunalign with which this HDU came")
     rms = np.sqrt(np.mean(_moved(table) ** 2, axis=1))
@@ -170,7 +171,7 @@ def _is_array(item: HDU) -> bool:
     return str(item.header.get("EXTNAME", "")).strip() == ARRAYS
 
 
-def _own(table: QTable) -> fits.BinTableHDU:
+def _own(table: QTable, step: int) -> fits.BinTableHDU:
     plain = QTable({"column": np.asarray(table["column"], np.int32)})
     if "time" in table.colnames:
         plain["time"] = np.array(table["time"].utc.isot, dtype="S23")
@@ -178,7 +179,7 @@ def _own(table: QTable) -> fits.BinTableHDU:
         for name in (f"shift_{axis}", f"shift_{axis}_error"):
             if name in table.colnames:
                 plain[name] = u.Quantity(table[name]).to(u.arcsec)
-    hdu = fits.BinTableHDU(plain, name=OWN)
+    hdu = fits.BinTableHDU(plain, name=OWN, ver=step)
     hdu.header["COMMENT"] = "To be added to the corrected coordinates (+Tx, +Ty) of each pixel column, 0-based."
     return hdu
 
@@ -201,13 +202,13 @@ def _pixel_array(values: np.ndarray, base: HDU, axis: int, version: int) -> fits
     return hdu
 
 
-def _flat_description(part: SkyPart, base: HDU, cards: Sequence[str]) -> fits.ImageHDU:
+def _flat_description(part: SkyPart, base: HDU, cards: Sequence[str], step: int) -> fits.ImageHDU:
     """HDU without data that describes the first two pixel axes of an image, and names its lookups.
 
     In a header with more than two axes wcslib stumbles over lookups, and astropy cannot part a time axis that is
     coupled to the raster's from it.
     """
-    hdu = fits.ImageHDU(name=FLAT)
+    hdu = fits.ImageHDU(name=FLAT, ver=step)
     header = hdu.header
     header["WCSAXES"] = 2
     for k in range(2):
