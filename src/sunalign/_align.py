@@ -49,6 +49,7 @@ from sunalign.intensity import IntensityScaling, make_scaling
 from sunalign.objective import Objective, SearchSpace
 from sunalign.pointing._model import DriftOptions
 from sunalign.pointing._request import read_request
+from sunalign.pointing._slit import read_slit
 from sunalign.problem import Problem
 from sunalign.quality import assess, covariance
 from sunalign.reference import Reference
@@ -178,8 +179,14 @@ def align(
 
     # The images.
     references = prepared_references(as_references(reference), reference_mask, reference_limits)
-    given = to_image(target)
-    image = prepare(given, target_mask, target_limits, "target")
+    slit = read_slit(target)
+    if slit is None:
+        given = to_image(target)
+        image = prepare(given, target_mask, target_limits, "target")
+    else:
+        slit = slit.prepared(target_mask, target_limits)
+        given = image = slit.single
+    source = given.source if slit is None else slit.source
     if working_grid != "target":
         image = on_working_grid(working_grid, image, references)
 
@@ -188,12 +195,13 @@ def align(
         Metric: metric,
         Optimizer: optimizer,
         ReferenceBuilder: reference_builder or ("image" if len(references) == 1 else "synthetic-raster"),
-        Corrector: corrector or corrector_for(given.source),
+        Corrector: corrector or corrector_for(source),
     }
     plugins = make_plugins(choices, options)
 
     # The search.
     fit, height_is_free = split_height(fit)
+    fit, narrow = (fit, {}) if slit is None else slit.fit(fit)
     fit, wander = read_request(
         fit, pointing, target, given, DriftOptions(time=drift_time, knots=drift_knots, prior=drift_prior)
     )
@@ -246,7 +254,14 @@ def align(
         nfev, history = objective.nfev, objective.history
 
     # The pointing of the columns.
-    problem, found, drift, wavering = wander.fitted(problem, space, found, image)
+    exposures = None
+    if slit is not None:
+        margin = reach(limits, begin, image.grid)
+        exposures = (
+            slit.exposures,
+            lambda: slit.problem(problem, plugins[ReferenceBuilder], references, stretch, margin),
+        )
+    problem, found, drift, wavering = wander.fitted(problem, space, found, image, exposures)
 
     # How sure it is.
     quality, surface = assess(problem, space, found.x)
@@ -277,6 +292,7 @@ def align(
             **{f"fitted {name}": f"{value:.2f}" for name, value in extra.items()},
             **built.assumptions,
             **wander.assumptions,
+            **narrow,
         },
         target=image,
         reference=built,
@@ -286,7 +302,10 @@ def align(
         drift=drift,
         extra=extra | {k: v for k, v in found.items() if k not in ("x", "fun", "success", "message", "nit")},
     )
-    result = replace(result, aligned=corrected(plugins[Corrector], target, given, result))
+    if slit is not None and slit.frozen:
+        result = replace(result, aligned=slit.corrected(result.correction))
+    else:
+        result = replace(result, aligned=corrected(plugins[Corrector], target, replace(given, source=source), result))
     _voice(result, doubts, on_doubt)
     return result
 

@@ -33,7 +33,7 @@ class Basis:
         return len(self.share)
 
 
-def spline_basis(time: np.ndarray, valid: np.ndarray, intervals: int) -> Basis:
+def spline_basis(time: np.ndarray, valid: np.ndarray, intervals: int, degree: int = 1) -> Basis:
     """Cubic B-splines of time, turned so that a smooth drift has independent parts.
 
     The expectation is that of an integrated random walk: the mean square of the second derivative is what is dear, so
@@ -47,17 +47,20 @@ def spline_basis(time: np.ndarray, valid: np.ndarray, intervals: int) -> Basis:
         Columns that have data.
     intervals : `int`
         Number of intervals between knots.
+    degree : `int`
+        Up to which power of the column the functions are free of what others fit: 1, or 0 for exposures of one place.
     """
     first, last = float(time[valid].min()), float(time[valid].max())
     unit = np.clip((time - first) / (last - first), 0.0, 1.0)
     knots = np.concatenate([[0.0] * _DEGREE, np.linspace(0, 1, intervals + 1), [1.0] * _DEGREE])
     splines = BSpline.design_matrix(unit, knots, _DEGREE).toarray()
-    free = beyond_affine(splines, valid)
+    free = beyond_affine(splines, valid, degree)
     size, turn = np.linalg.eigh(free[valid].T @ free[valid] / valid.sum())
     kept = size > 1e-9 * size[-1]
     turn = turn[:, kept] / np.sqrt(size[kept])
     roughness, modes = np.linalg.eigh(turn.T @ _roughness(knots) @ turn)
-    variance = 1 / np.maximum(roughness, 1e-9 * roughness[-1])
+    # A straight line, where it is left in, has no roughness; it is expected to be as large as the slowest swing.
+    variance = 1 / np.maximum(roughness, roughness[roughness > 1e-7 * roughness[-1]][0])
     return Basis(free @ turn @ modes, variance / variance.sum())
 
 
@@ -75,10 +78,12 @@ def _roughness(knots: np.ndarray) -> np.ndarray:
     return total
 
 
-def beyond_affine(functions: np.ndarray, valid: np.ndarray) -> np.ndarray:
-    """What is left of functions of the columns, shape (n, k), without the mean and trend of their valid columns."""
-    n = len(valid)
-    if valid.sum() < 3:
+def beyond_affine(functions: np.ndarray, valid: np.ndarray, degree: int = 1) -> np.ndarray:
+    """What is left of functions of the columns, shape (n, k), without the mean and trend of their valid columns.
+
+    With ``degree=0`` the trend stays.
+    """
+    if valid.sum() < degree + 2:
         return np.zeros_like(functions)
-    line = np.polynomial.legendre.legvander(np.linspace(-1, 1, n), 1)
+    line = np.polynomial.legendre.legvander(np.linspace(-1, 1, len(valid)), degree)
     return np.asarray(functions - line @ np.linalg.lstsq(line[valid], functions[valid], rcond=None)[0])

@@ -65,6 +65,7 @@ def fit_drift(
     image: Image,
     options: DriftOptions,
     templates: Sequence[Template] = (),
+    degree: int = 1,
 ) -> Fitted:
     """Fit drift and templates together with the affine parameters, from an affine answer.
 
@@ -78,14 +79,17 @@ def fit_drift(
         The target, unscaled and uncropped, with the times of its columns.
     options : `~sunalign.pointing.DriftOptions`
     templates : sequence of `~sunalign.pointing.Template`
+    degree : `int`
+        Up to which power of the column the affine parameters can stand in for it: 1, or 0 for exposures of one place.
     """
     pixel = _pixel(problem)
-    model = make_model(image, pixel, options, templates)
+    model = make_model(image, pixel, options, templates, degree=degree)
     typical = pixel if options.prior is None else float(model.strengths[0])
     found = solve(problem, space, x, model)
     sensitivity = _sensitivity(found, model, typical)
     if (sensitivity > _SAYS_NOTHING).all():
-        return _refused(problem, space, x, image, options, templates, sensitivity, typical)
+        model = make_model(image, pixel, options, templates, drift=False, degree=degree)
+        return _refused(problem, space, x, image, model, sensitivity, typical)
     drift = _drift(image, problem, found, model, sensitivity)
     return Fitted(
         displaced_problem(problem, found.state.moved(model)), found.state.x, _extra(found), drift, found.iterations
@@ -97,8 +101,7 @@ def _refused(
     space: SearchSpace,
     x: np.ndarray,
     image: Image,
-    options: DriftOptions,
-    templates: Sequence[Template],
+    model: PointingModel,
     sensitivity: np.ndarray,
     strength: float,
 ) -> Fitted:
@@ -107,10 +110,9 @@ def _refused(
         f"No drift was fitted: the data would not notice one of {strength:.2g} arcsec rms (error after over before "
         f"{sensitivity[0]:.2f} along x, {sensitivity[1]:.2f} along y; at most {_SAYS_NOTHING:g} is needed)."
     )
-    model = make_model(image, _pixel(problem), options, templates, drift=False)
     found = solve(problem, space, x, model)
     drift = replace(_drift(image, problem, found, model, sensitivity), refused=True, message=reason)
-    if templates:
+    if model.templates:
         return Fitted(
             displaced_problem(problem, found.state.moved(model)), found.state.x, _extra(found), drift, found.iterations
         )

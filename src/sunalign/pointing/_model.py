@@ -23,10 +23,16 @@ _MOST_INTERVALS = 16
 
 #: Rms of a drift that are considered, in pixels of the reference. Below the first nothing can be measured, beyond the
 #: last the alignment would not have begun.
-_STRENGTHS = np.concatenate([[0.0], 0.0125 * 2.0 ** np.arange(10)])
+_STRENGTHS = np.concatenate([[0.0], 0.05 * 2.0 ** np.arange(8)])
+
+#: What is believed of no drift at all along an axis, and of no jitter; the rest is shared by all other sizes alike.
+_NONE = 0.5
 
 #: Rms of an independent jitter of the columns.
 _JITTERS = np.array([0.0, 0.02, 0.06, 0.2, 0.6])
+
+#: Jitter, as a part of the drift, of a model that is left loose: single columns soon follow noise.
+_LOOSE_JITTER = 0.15
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,6 +117,14 @@ class PointingModel:
         """Functions at columns, also between them, shape (m + 2 q, 2, len(columns))."""
         return interpolate_columns(self.functions, np.clip(columns, 0, len(self.valid) - 1))
 
+    def loose(self, strength: float) -> PointingModel:
+        """Model that lets the drift go where the data say, up to about ``strength`` in arcsec, and columns by less."""
+        if not self.strengths.any():
+            return self
+        one = np.ones(1)
+        own = strength * _LOOSE_JITTER * one
+        return replace(self, strengths=strength * one, chances=one, jitters=own, jitter_chances=one)
+
     def coarser(self) -> PointingModel:
         """Model with fewer strengths, which is enough on the way."""
         some = np.unique([0, *range(len(self.strengths) - 1, 0, -2)])
@@ -126,7 +140,13 @@ def column_times(image: Image) -> tuple[np.ndarray, bool]:
 
 
 def make_model(
-    image: Image, pixel: float, options: DriftOptions, templates: Sequence[Template], *, drift: bool = True
+    image: Image,
+    pixel: float,
+    options: DriftOptions,
+    templates: Sequence[Template],
+    *,
+    drift: bool = True,
+    degree: int = 1,
 ) -> PointingModel:
     """Model for an image.
 
@@ -139,6 +159,8 @@ def make_model(
     templates : sequence of `Template`
     drift : `bool`
         Whether there is a drift besides the templates.
+    degree : `int`
+        Up to which power of the column the affine parameters can stand in for it: 1, or 0 for exposures of one place.
 
     Raises
     ------
@@ -156,16 +178,15 @@ def make_model(
         raise AlignmentError(
             f"{image.name} has one time for all columns, so 'drift_time' means nothing; use 'drift_knots'."
         )
-    basis = spline_basis(seconds, valid, _intervals(seconds, valid, options))
+    basis = spline_basis(seconds, valid, _intervals(seconds, valid, options), degree)
     strengths = pixel * _STRENGTHS
-    # Half of the belief is on no drift at all; of any other size each is as likely as another.
-    chances = np.array([0.5, *np.full(len(strengths) - 1, 0.5 / (len(strengths) - 1))])
+    chances = _chances(len(strengths))
     if options.prior is not None:
         strengths, chances = np.array([options.prior.to_value(u.arcsec)]), np.ones(1)
     if not drift:
         strengths, chances = np.zeros(1), np.ones(1)
     shapes = np.array([template.shape(image) for template in templates]).reshape(-1, 2, len(valid))
-    shapes = beyond_affine(shapes.reshape(-1, len(valid)).T, valid).T.reshape(shapes.shape)
+    shapes = beyond_affine(shapes.reshape(-1, len(valid)).T, valid, degree).T.reshape(shapes.shape)
     for template, shape in zip(templates, shapes, strict=True):
         if not np.abs(shape[:, valid]).max() > 1e-6:
             raise AlignmentError(
@@ -175,10 +196,14 @@ def make_model(
     jitters, jitter_chances = np.zeros(1), np.ones(1)
     if drift:
         jitters = pixel * _JITTERS
-        jitter_chances = np.array([0.5, *np.full(len(jitters) - 1, 0.5 / (len(jitters) - 1))])
+        jitter_chances = _chances(len(jitters))
     return PointingModel(
         tuple(templates), shapes, basis, strengths, chances, valid, seconds, jitters, jitter_chances
     )
+
+
+def _chances(count: int) -> np.ndarray:
+    return np.array([_NONE, *np.full(count - 1, (1 - _NONE) / (count - 1))])
 
 
 def _intervals(seconds: np.ndarray, valid: np.ndarray, options: DriftOptions) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -61,13 +61,26 @@ class PointingRequest:
         return displaced(reference, in_pixels(image.grid, pivot) @ known_pointing(self.templates, image))
 
     def fitted(
-        self, problem: Problem, space: SearchSpace, found: OptimizeResult, image: Image
+        self,
+        problem: Problem,
+        space: SearchSpace,
+        found: OptimizeResult,
+        image: Image,
+        exposures: tuple[Image, Callable[[], Problem]] | None = None,
     ) -> tuple[Problem, OptimizeResult, Drift | None, np.ndarray]:
-        """Forward model and answer with the drift in them, the drift, and what it adds to the covariance."""
+        """Forward model and answer with the drift in them, the drift, and what it adds to the covariance.
+
+        ``exposures`` are those of one place, and their forward model: the other one is that of their mean.
+        """
         if not self.free:
             drift = known_drift(self.templates, image) if self.templates else None
             return problem, found, drift, np.zeros((len(space), len(space)))
-        answer = fit_drift(problem, space, found.x, image, self.options, self.templates)
+        if exposures is None:
+            answer = fit_drift(problem, space, found.x, image, self.options, self.templates)
+        else:
+            own, model = exposures
+            answer = fit_drift(model(), space, found.x, own, self.options, self.templates, degree=0)
+            answer = answer._replace(problem=problem)
         better = OptimizeResult(found | {"x": answer.x, "fun": answer.problem.score(answer.x)})
         return answer.problem, better, answer.drift, answer.extra
 

@@ -21,6 +21,8 @@ from sunalign.quality import _block as residual_block
 __all__ = ["Solution", "State", "columns_of", "displaced_problem", "solve"]
 
 _COARSE = 3.0  # Reference pixels: where a displacement of several pixels is still seen.
+_LOOSE = 2.0  # Reference pixels of drift, rms, against which nothing is said at first.
+_NEAR = 0.3  # Reference pixels within which a climb ends at the same place.
 _FAR = 1.0  # Reference pixels that a linear model of an image can be trusted to move.
 _TOLERANCE = 0.01  # Reference pixels.
 _MOST = 8
@@ -77,6 +79,8 @@ class Solution:
         Standard deviation of the columns' own displacements, arcsec.
     covariance : `numpy.ndarray`, shape (2, 2, n)
         Of the displacement of every column.
+    evidence : `float`
+        Logarithm of how probable the data are, comparable at equal noise.
     iterations : `int`
     converged : `bool`
     """
@@ -90,6 +94,7 @@ class Solution:
     noise: float
     jitter: float
     covariance: np.ndarray
+    evidence: float
     iterations: int
     converged: bool
 
@@ -104,15 +109,30 @@ def solve(problem: Problem, space: SearchSpace, x: np.ndarray, model: PointingMo
     """Fit from an affine answer; the columns are taken to be where it has them, or where a template does."""
     still = State(x, np.zeros(len(model.functions)), np.zeros((2, len(model.valid))))
     finest, coarse = problem.at_finest_level(), problem.at_level(_COARSE)
-    quick = model.coarser()
+    # First with a drift as free as it likes: what is left then is noise, and not a drift that was not allowed for.
+    loose = model.loose(_LOOSE * _pixel(finest))
     if any(template.gains for template in model.templates):
-        start = _iterated(coarse, space, _best_start(coarse, still, model), quick).state
+        start = _iterated(coarse, space, _best_start(coarse, still, model), loose).state
     else:
-        start = _iterated(finest, space, still, quick, limit=1).state
+        start = _iterated(finest, space, still, loose, limit=1).state
         if _largest(finest, start.moved(model)[:, model.valid]) > _FAR:
-            start = _iterated(coarse, space, still, quick).state
-    near = _iterated(finest, space, start, quick).state
-    return _iterated(finest, space, near, model, limit=1)
+            start = _iterated(coarse, space, still, loose).state
+    free = _iterated(finest, space, start, loose)
+    # Then what the data make probable, from there and from where single columns have not followed noise astray.
+    smooth = replace(free.state, jitter=still.jitter)
+    ends = [
+        _iterated(finest, space, begin, model.coarser(), noise=free.noise)
+        for begin in _apart(finest, model, [free.state, smooth, still])
+    ]
+    best = max(ends, key=lambda end: end.evidence)
+    return _iterated(finest, space, best.state, model, limit=1, noise=free.noise)
+
+
+def _apart(problem: Problem, model: PointingModel, states: list[State]) -> list[State]:
+    """States from which a climb may end elsewhere than from the first."""
+    moved = [state.moved(model)[:, model.valid] for state in states]
+    far = [_largest(problem, other - moved[0]) > _NEAR for other in moved[1:]]
+    return [states[0], *(state for state, is_far in zip(states[1:], far, strict=True) if is_far)]
 
 
 def _best_start(problem: Problem, still: State, model: PointingModel) -> State:
@@ -130,9 +150,16 @@ def _best_start(problem: Problem, still: State, model: PointingModel) -> State:
     return best
 
 
-def _iterated(problem: Problem, space: SearchSpace, state: State, model: PointingModel, limit: int = _MOST) -> Solution:
+def _iterated(
+    problem: Problem,
+    space: SearchSpace,
+    state: State,
+    model: PointingModel,
+    limit: int = _MOST,
+    noise: float | None = None,
+) -> Solution:
     for iteration in range(1, limit + 1):
-        found = _step(problem, space, state, model)
+        found = _step(problem, space, state, model, noise)
         moved = _largest(problem, (found.state.moved(model) - state.moved(model))[:, model.valid])
         far = max(moved, float(np.max(np.abs(found.state.x - state.x) / space.step, initial=0.0)))
         state = found.state
@@ -141,8 +168,10 @@ def _iterated(problem: Problem, space: SearchSpace, state: State, model: Pointin
     return replace(found, iterations=iteration, converged=far < _TOLERANCE)
 
 
-def _step(problem: Problem, space: SearchSpace, state: State, model: PointingModel) -> Solution:
-    """One step of Gauss-Newton, for the jitter that makes the data most probable."""
+def _step(
+    problem: Problem, space: SearchSpace, state: State, model: PointingModel, noise: float | None = None
+) -> Solution:
+    """One step of Gauss-Newton, for the jitter that makes the data most probable; the noise may be known."""
     columns = columns_of(problem)
     functions = model.at(columns)
     own = np.rint(np.clip(columns, 0, len(model.valid) - 1)).astype(int)
@@ -152,7 +181,7 @@ def _step(problem: Problem, space: SearchSpace, state: State, model: PointingMod
     gain = raw.gain
     sums = raw.as_if_not(state.jitter[:, own], gain)
     stiff = _equations(here, rows, raw, functions)
-    noise = _noise(here, rows, stiff)
+    noise = _noise(here, rows, stiff, model) if noise is None else noise
     trials = []
     for jitter, chance in zip(model.jitters, model.jitter_chances, strict=True):
         loose, widths = sums.loosened(jitter, noise, gain)
@@ -164,14 +193,14 @@ def _step(problem: Problem, space: SearchSpace, state: State, model: PointingMod
         base = -found.residual / (2 * noise) - found.gradient @ state.parameters / noise
         base -= 0.5 * state.parameters @ information @ state.parameters
         trials.append((answer.evidence + base - 0.5 * widths + np.log(chance), jitter, answer, found, loose))
-    _, jitter, answer, found, loose = max(trials, key=lambda trial: trial[0])
+    evidence, jitter, answer, found, loose = max(trials, key=lambda trial: trial[0])
     p = len(state.x)
     new = State(space.clip(answer.mean[:p]), answer.mean[p:], state.jitter)
     moves = _jitter(sums, functions, answer, state, jitter, noise, gain)
     nearest = np.clip(np.searchsorted((columns[1:] + columns[:-1]) / 2, np.arange(len(model.valid))), 0, len(columns) - 1)
     new = replace(new, jitter=moves.mean[:, nearest])
     covariance = moves.covariance(model.functions, nearest, answer.covariance)
-    return Solution(new, state.parameters, answer, found, loose, stiff, noise, jitter, covariance, 1, False)
+    return Solution(new, state.parameters, answer, found, loose, stiff, noise, jitter, covariance, evidence, 1, False)
 
 
 class _Moves(NamedTuple):
@@ -230,7 +259,7 @@ def _equations(problem: Problem, rows: Rows, sums: ColumnSums, functions: np.nda
     return metric_equations(problem.metric, rows, functions, found)
 
 
-def _noise(problem: Problem, rows: Rows, found: Equations) -> float:
+def _noise(problem: Problem, rows: Rows, found: Equations, model: PointingModel) -> float:
     """Variance of the residual per independent pixel.
 
     Where two images differ by structure, neighbouring residuals are alike, and a displacement is known less well than
@@ -243,6 +272,12 @@ def _noise(problem: Problem, rows: Rows, found: Equations) -> float:
     white = variance * equations(ColumnSums.of(replace(rows, jacobian=rows.jacobian[:0])), one).hessian
     shares = NCC().block_scores(rows.sampled, rows.slopes, rows.target, rows.mask, residual_block(problem))
     inflation = np.sqrt(max(np.linalg.det(shares @ shares.T), 0.0) / np.linalg.det(white))
+    if model.jitters.any():
+        # What the fit has taken from the scatter of the blocks is given back: a column that is free to move takes one
+        # share in as many as there are blocks along it, and the drift one for each of its functions.
+        along = max(2, -(-rows.mask.shape[0] // residual_block(problem)[0]))
+        blocks = int(np.count_nonzero(np.any(shares != 0, axis=0)))
+        inflation *= along / (along - 1) * blocks / max(blocks - model.basis.size, blocks / 3)
     # Residuals that repel each other are too good to be true.
     return float(variance * max(inflation, 1.0))
 
@@ -255,6 +290,9 @@ def columns_of(problem: Problem) -> np.ndarray:
 
 def _largest(problem: Problem, moved: np.ndarray) -> float:
     """Largest displacement of a column, in pixels of the reference."""
+    return float(np.hypot(*moved).max() / _pixel(problem))
+
+
+def _pixel(problem: Problem) -> float:
     own = problem.reference.pixel_size
-    pixel = own if np.isfinite(own) else max(problem.target.grid.pixel_size)
-    return float(np.hypot(*moved).max() * ARCSEC / pixel)
+    return (own if np.isfinite(own) else max(problem.target.grid.pixel_size)) / ARCSEC

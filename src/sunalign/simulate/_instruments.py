@@ -25,6 +25,7 @@ from sunalign.simulate._header import (
     direction_of,
     observer_cards,
     raster_time_cards,
+    still_cards,
     two,
     velocity_cards,
 )
@@ -242,6 +243,7 @@ def raster(
     start: Any = None,
     cadence: u.Quantity | None = None,
     direction: int = -1,
+    still: bool = False,
     header_frame: Literal["step", "header", "surface"] = "step",
     error: PointingError | None = None,
     drift: u.Quantity | None = None,
@@ -292,6 +294,9 @@ def raster(
         Time per step. `None` or zero: every column at ``start``.
     direction : `int`
         -1 scans from west to east, against x, as SPICE does; 1 the other way.
+    still : `bool`
+        Sit-and-stare: the slit stays at ``center`` while the columns are exposed one after the other, and the header
+        has a raster axis without extent. A drift keeps its trend, for no scale can stand in for it.
     header_frame : `str`
         What the angles of the (true) header mean for a column of mid time t. Let T be DATE-AVG.
 
@@ -371,9 +376,17 @@ def raster(
         drift_steps=None if drift_time is None or not seconds else float(drift_time.to_value(u.s)) / seconds,
         jumps=jumps,
         jitter=jitter,
+        degree=0 if still else 1,
     )
+    back = np.degrees(pointing.matrix @ [(n_steps - 1) / 2 - np.arange(n_steps), np.zeros(n_steps)]) * 3600
     data = scan(
-        scene, pointing, view, step if slit_width is None else slit_width, psf_fwhm, named_relation(relation), moved
+        scene,
+        pointing,
+        view,
+        step if slit_width is None else slit_width,
+        psf_fwhm,
+        named_relation(relation),
+        moved + back if still else moved,
     )
     data = mismatched(data, pointing, mismatch, mismatch_scale, rng)
     data = add_noise(data, rng, snr=snr, photons=photons, read_noise=read_noise)
@@ -389,7 +402,8 @@ def raster(
     )
 
     def header(p: Pointing) -> Header:
-        return p.cards(convention=convention, unit=unit) | common | dict(meta or {})
+        cards = p.cards(convention=convention, unit=unit)
+        return cards | (still_cards(p, convention) if still else {}) | common | dict(meta or {})
 
     table = pointing_table(moved, times, order)
     return replace(_simulated(data.astype(dtype), header, pointing, error, scene), times=times, pointing=table)

@@ -23,11 +23,13 @@ def wander(
     drift_steps: float | None = None,
     jumps: Sequence[Jump] = (),
     jitter: u.Quantity | None = None,
+    degree: int = 1,
 ) -> Array:
     """
     Displacement of every column, in arcsec towards (+Tx, +Ty), shape (2, n).
 
-    Neither its mean nor its trend over the columns is left in it: those are a shift and a scale of the whole.
+    Neither its mean nor its trend over the columns is left in it: those are a shift and a scale of the whole. With
+    ``degree=0`` the trend stays.
 
     Parameters
     ----------
@@ -54,7 +56,7 @@ def wander(
         moved[:, step:] += u.Quantity(shift).to_value(u.arcsec)[:, None]
     if jitter is not None:
         moved += jitter.to_value(u.arcsec) * rng.standard_normal((2, n))
-    return untrended(moved)[:, order]
+    return untrended(moved, degree)[:, order]
 
 
 def _smooth(n: int, steps: float, rng: np.random.Generator) -> Array:
@@ -66,12 +68,12 @@ def _smooth(n: int, steps: float, rng: np.random.Generator) -> Array:
     return free / np.ptp(free, axis=1, keepdims=True)
 
 
-def untrended(moved: Array) -> Array:
-    """What is left of functions of the columns, shape (2, n), without their mean and trend."""
+def untrended(moved: Array, degree: int = 1) -> Array:
+    """What is left of functions of the columns, shape (2, n), without their mean and, for degree 1, trend."""
     n = moved.shape[1]
-    if n < 3:
+    if n < degree + 2:
         return np.zeros_like(moved)
-    line = np.polynomial.legendre.legvander(np.linspace(-1, 1, n), 1)
+    line = np.polynomial.legendre.legvander(np.linspace(-1, 1, n), degree)
     return moved - (line @ np.linalg.lstsq(line, moved.T, rcond=None)[0]).T
 
 

@@ -1,0 +1,329 @@
+"""One slit position: a single exposure, or many of one place (sit-and-stare).
+
+There is no image, but there is a line on the sky, and a reference tells where it is: along the slit as well as across
+it. It is aligned as an image one column wide. The exposures of a sit-and-stare are averaged for that; a drift is then
+fitted to all of them together, as to the columns of a raster that does not advance.
+"""
+
+from __future__ import annotations
+
+import copy
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import astropy.units as u
+from astropy.io import fits
+from astropy.time import Time
+
+from ndcube.ndcube import NDCubeBase
+from sunpy.map import GenericMap, Map
+
+from sunalign._cube_sky import CubeSky, cube_sky
+from sunalign._headers import celestial_wcs
+from sunalign._inputs import prepare
+from sunalign._contract import build_reference
+from sunalign.abc import ReferenceBuilder
+from sunalign.coordinates import PixelGrid
+from sunalign.correction import Correction
+from sunalign.correctors._meta import copied, update_cards
+from sunalign.correctors._wcs import corrected_header
+from sunalign.exceptions import AlignmentError, ImageError
+from sunalign.images import Image, clean_data
+from sunalign.intensity import IntensityScaling
+from sunalign.pointing._displaced import displaced
+from sunalign.problem import Problem
+from sunalign.times import StepTimes, _as_time
+
+__all__ = ["Slit", "read_slit"]
+
+#: Slit pixels by which exposures are laid side by side: far enough apart that they are not binned together.
+_PITCH = 4.0
+
+_LEFT_OUT = {
+    "scale_x": "scale_x (one slit position has no extent across the slit)",
+    "drift": "drift (a single exposure has one pointing)",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Slit:
+    """A target of one slit position.
+
+    Parameters
+    ----------
+    exposures : `~sunalign.images.Image`
+        One column an exposure, laid side by side on a grid that only means something along the slit.
+    times : `~sunalign.times.StepTimes` or `None`
+        When they were taken.
+    source : object
+        What was given, as the corrector takes it.
+    frozen : `bool`
+        Whether the header has the raster axis without extent (CDELT of 0), which no WCS library takes.
+    """
+
+    exposures: Image
+    times: StepTimes | None
+    source: Any
+    frozen: bool = False
+
+    @property
+    def count(self) -> int:
+        """Number of exposures."""
+        return self.exposures.grid.shape[1]
+
+    @property
+    def single(self) -> Image:
+        """Mean of the exposures, one column wide, at the middle of their times."""
+        data = self.exposures.data
+        valid = np.isfinite(data)
+        total = np.where(valid, data, 0.0).sum(axis=1, keepdims=True)
+        count = valid.sum(axis=1, keepdims=True)
+        # Rows that only some exposures have would be means of another scene.
+        mean = np.where(2 * count >= max(self.count, 1), total / np.maximum(count, 1), np.nan)
+        image = Image(
+            mean, self.exposures.grid.crop(slice(0, len(mean)), slice(0, 1)), self.exposures.meta, None,
+            self.exposures.name, self.exposures.unit,
+        )  # fmt: skip
+        times = self.times
+        if times is not None:
+            at = float(np.mean(times.seconds))
+            times = StepTimes(times.epoch, np.array([at]), f"{times.origin}, the middle of {self.count} exposures")
+        return _timed(image, times)
+
+    def prepared(self, mask: np.ndarray | None, limits: Any) -> Slit:
+        """With pixels of the exposures left out."""
+        return replace(self, exposures=_timed(prepare(self.exposures, mask, limits, "target"), self.times))
+
+    def fit(self, fit: str | Sequence[str]) -> tuple[tuple[str, ...], dict[str, str]]:
+        """What of a fit can be determined, and an assumption that names what cannot."""
+        words: list[str] = []
+        for word in (fit,) if isinstance(fit, str) else fit:
+            words += ["scale_x", "scale_y"] if word == "scale" else [word]
+        silent = {"scale_x"} | ({"drift"} if self.count == 1 else set())
+        kept = tuple(word for word in words if word not in silent)
+        if not set(kept) - {"drift"}:
+            raise AlignmentError(
+                f"{self.exposures.name} has one slit position, from which {' and '.join(words)} cannot be determined; "
+                f"fit 'shift', and with it 'scale_y', 'rotation' or, for several exposures, 'drift'."
+            )
+        left = [_LEFT_OUT[word] for word in words if word in silent]
+        said = f"one, {self.count} exposure{'s' if self.count > 1 else ''}"
+        return kept, {"slit positions": said} | ({"not determined": ", ".join(left)} if left else {})
+
+    def problem(
+        self,
+        single: Problem,
+        builder: ReferenceBuilder,
+        references: Sequence[Any],
+        scaling: IntensityScaling,
+        margin: float,
+    ) -> Problem:
+        """Forward model of all exposures.
+
+        Parameters
+        ----------
+        single : `~sunalign.problem.Problem`
+            That of their mean.
+        builder : `~sunalign.abc.ReferenceBuilder`
+        references : sequence
+        scaling : `~sunalign.intensity.IntensityScaling`
+        margin : `float`
+            How far, in radians, the slit may be moved.
+        """
+        image, grid = self.exposures, self.exposures.grid
+        built = build_reference(builder, references, image, margin + grid.pixel_size[0] * self.count)
+        # Side by side they only are on paper: each looks at the place of the first.
+        side_by_side = np.array([-np.arange(self.count), np.zeros(self.count)])
+        values = displaced(built, side_by_side).sample_grid(np.eye(3), grid.shape, np.arange(self.count, dtype=float))
+        reference = displaced(built.scaled(scaling.fit(values)), side_by_side)
+        target = replace(image, data=scaling.fit(image.data)(image.data), source=None, meta={})
+        return replace(single, target=target, reference=reference, base=grid)
+
+    def corrected(self, correction: Correction) -> Any:
+        """Return the source with a correction where its header has no extent across the slit."""
+        data, header = (self.source.data, self.source.meta) if isinstance(self.source, GenericMap) else self.source
+        wide = _with_extent(header)
+        changed, _ = corrected_header(wide, correction, np.shape(data))
+        moved = {key: float(changed[key]) for key in wide if _is_cards(key) and changed[key] != wide[key]}
+        # The raster axis keeps what it had, which is nothing.
+        kept = {key: value for key, value in moved.items() if str(key).upper() not in _ACROSS}
+        new = copied(header)
+        update_cards(new, {str(key).upper(): value for key, value in kept.items()})
+        if isinstance(self.source, GenericMap):
+            result = copy.copy(self.source)
+            result.meta = new
+            result.__dict__.pop("_meta_hash", None)
+            return result
+        return data, new
+
+
+_ACROSS = ("CDELT1", "PC1_1", "PC2_1", "CD1_1", "CD2_1")
+
+
+def _is_cards(key: Any) -> bool:
+    return str(key).upper().startswith(("CRVAL", "CDELT", "PC", "CD"))
+
+
+def _timed(image: Image, times: StepTimes | None) -> Image:
+    """Image that knows its times already: they are not those of its header's axes."""
+    image.__dict__["times"] = times
+    if times is not None:
+        image.__dict__["date"] = times.at((image.grid.shape[1] - 1) / 2)
+    return image
+
+
+def read_slit(target: Any) -> Slit | None:
+    """Target as one slit position; `None` where it is an image or a raster.
+
+    Parameters
+    ----------
+    target : object
+        As `sunalign.align` takes it.
+    """
+    if isinstance(target, NDCubeBase):
+        return _cube_slit(target)
+    if isinstance(target, (str, os.PathLike)):
+        return _file_slit(Path(target))
+    if isinstance(target, GenericMap):
+        return _header_slit(target, target.data, target.mask, target.meta, str(target.meta.get("filename") or "map"))
+    if isinstance(target, tuple) and len(target) == 2 and isinstance(target[1], Mapping) and np.ndim(target[0]) == 2:
+        mask = target[0].mask if isinstance(target[0], np.ma.MaskedArray) else None
+        return _header_slit(target, np.ma.getdata(target[0]), mask, target[1], "array")
+    return None
+
+
+def _file_slit(path: Path) -> Slit | None:
+    if not path.is_file():
+        return None
+    try:
+        with fits.open(path) as hdus:
+            images = [hdu for hdu in hdus if getattr(hdu, "is_image", False) and hdu.header.get("NAXIS", 0) >= 2]
+            if not images or not _is_still(images[0].header):
+                return None
+            data, header = np.array(images[0].data), images[0].header.copy()
+    except (OSError, ValueError, TypeError):
+        return None  # `to_image` says what is wrong with it.
+    if data.ndim != 2:
+        return None
+    return _header_slit(Map(data, header), data, None, header, path.name)
+
+
+def _is_still(header: Mapping[str, Any]) -> bool:
+    return _has_no_extent(header) or str(_get(header, "STUDYTYP", "")).lower().startswith("sit")
+
+
+def _has_no_extent(header: Mapping[str, Any]) -> bool:
+    if str(_get(header, "CTYPE1", ""))[2:4].upper() != "LN":
+        return False
+    matrix = [_get(header, f"CD{k}_1") for k in (1, 2)]
+    if any(value is not None for value in matrix):
+        return all(not value for value in matrix)
+    return _get(header, "CDELT1", 1.0) == 0
+
+
+def _get(header: Mapping[str, Any], key: str, default: Any = None) -> Any:
+    value = header.get(key)
+    if value is None:
+        value = header.get(key.lower())
+    return default if value is None else value
+
+
+def _header_slit(source: Any, data: np.ndarray, mask: Any, header: Mapping[str, Any], name: str) -> Slit | None:
+    frozen = _has_no_extent(header)
+    if not _is_still(header) and data.shape[1] != 1:
+        return None
+    wide = _with_extent(header) if frozen else copied(header)
+    for key in [key for key in wide if str(key).upper() == "STUDYTYP"]:
+        del wide[key]
+    grid = PixelGrid(celestial_wcs(wide), data.shape)
+    clean = clean_data(data, mask)
+    if data.shape[1] == 1 and not frozen:
+        # One column is an image like any other, only narrow.
+        return Slit(Image(clean, grid, wide, (clean, wide), name), Image(clean, grid, wide, (clean, wide)).times, source)
+    times = Image(clean, grid, wide, (clean, wide), name).times
+    image = Image(clean, _at_slit(grid), wide, None, name)
+    return Slit(_timed(image, times), times, source, frozen)
+
+
+def _with_extent(header: Mapping[str, Any]) -> Any:
+    """Copy of a header whose raster axis leads across the slit, at a right angle to it."""
+    wide = copied(header)
+    step = float(_get(header, "CDELT2", 1.0))
+    if _get(header, "CD1_2") is not None or _get(header, "CD2_2") is not None:
+        along = np.array([float(_get(header, f"CD{k}_2", 0.0)) for k in (1, 2)])
+        cards = {"CD1_1": _PITCH * along[1], "CD2_1": -_PITCH * along[0]}
+    else:
+        turn = np.radians(float(_get(header, "CROTA2", 0.0)))
+        along = np.array([float(_get(header, "PC1_2", -np.sin(turn))), float(_get(header, "PC2_2", np.cos(turn)))])
+        cards = {"CDELT1": step, "CDELT2": step, "PC1_1": _PITCH * along[1], "PC2_1": -_PITCH * along[0],
+                 "PC1_2": along[0], "PC2_2": along[1]}  # fmt: skip
+        for key in [key for key in wide if str(key).upper().startswith("CROTA")]:
+            del wide[key]
+    update_cards(wide, cards)
+    return wide
+
+
+def _at_slit(grid: PixelGrid) -> PixelGrid:
+    """Grid whose column 0 is the slit: where the header puts its reference column, and where its first one is."""
+    # All columns are one place; which of them CRPIX1 names says nothing, so the reference coordinate is the slit's.
+    x0 = float(grid.wcs.wcs.crpix[0]) - 1
+    return PixelGrid(grid.wcs, grid.shape, (x0, 1.0, 0.0, 1.0))
+
+
+# Cubes
+
+
+def _cube_slit(cube: NDCubeBase) -> Slit | None:
+    meta = cube.meta if isinstance(cube.meta, Mapping) else {}
+    sky = _sky(cube)
+    if sky is None or cube.data.shape[sky.x_axis] != 1:
+        return None
+    from sunalign.cubes import _off_slit, window_name
+
+    name = window_name(cube) or "cube"
+    times, time_axis = _cube_times(cube)
+    values = clean_data(cube.data, None if cube.mask is None else np.broadcast_to(cube.mask, cube.data.shape))
+    kept = [sky.y_axis] + ([time_axis] if time_axis is not None else [])
+    values = np.moveaxis(values, kept, range(len(kept)))
+    values = values.reshape(*values.shape[: len(kept)], -1)
+    valid = np.isfinite(values)
+    count = valid.sum(axis=-1)
+    data = np.where(count > 0, np.where(valid, values, 0.0).sum(axis=-1) / np.maximum(count, 1), np.nan)
+    data = data.reshape(data.shape[0], -1)
+    data[_off_slit(meta, sky, len(data), name)] = np.nan
+    image = Image(data, PixelGrid(sky.wcs, data.shape), meta, None, name, cube.unit)
+    if times is None:
+        single = Image(data, PixelGrid(sky.wcs, data.shape), meta, cube, name, cube.unit)
+        return Slit(single, single.times, cube)
+    return Slit(_timed(image, times), times, cube)
+
+
+def _sky(cube: NDCubeBase) -> CubeSky | None:
+    try:
+        return cube_sky(cube)
+    except ImageError:
+        return None  # `to_image` says why.
+
+
+def _cube_times(cube: NDCubeBase) -> tuple[StepTimes | None, int | None]:
+    """Times of the exposures along an axis of their own, and that array axis."""
+    wcs = cube.wcs.low_level_wcs
+    lengths = list(reversed(cube.data.shape))
+    for world, kind in enumerate(wcs.world_axis_physical_types):
+        if kind != "time":
+            continue
+        pixels = [k for k, on in enumerate(wcs.axis_correlation_matrix[world]) if on and lengths[k] > 1]
+        if len(pixels) != 1:
+            continue
+        at: list[Any] = [np.full(lengths[pixels[0]], (size - 1) / 2) for size in lengths]
+        at[pixels[0]] = np.arange(lengths[pixels[0]], dtype=float)
+        found = _as_time(wcs, wcs.pixel_to_world_values(*at)[world], world)
+        if isinstance(found, Time):
+            seconds = np.asarray((found - found[0]).to_value(u.s))
+            return StepTimes(found[0], seconds, "the time axis of the cube"), cube.data.ndim - 1 - pixels[0]
+    return None, None
