@@ -203,6 +203,12 @@ class AlignmentResult:
 
         return plot_residual(self, axes=axes, fig=fig, annotate=annotate)
 
+    def plot_pointing(self, *, fig: Figure | None = None, annotate: bool = True) -> Figure:
+        """Pointing of the columns and what it takes from the residual; see `sunalign.visualization.plot_pointing`."""
+        from sunalign.visualization import plot_pointing
+
+        return plot_pointing(self, fig=fig, annotate=annotate)
+
     def blink(
         self,
         path: str | os.PathLike[str] | None = None,

@@ -126,7 +126,11 @@ def main() -> None:
     for name in CASES:
         row = measure(name, options.seeds, timings)
         gains = row["gains"]
-        gain = f"{gains[:, 0].mean():.3f} ± {gains[:, 0].std():.3f} (claimed {gains[:, 1].mean():.3f})" if len(gains) else "-"
+        gain = (
+            f"{gains[:, 0].mean():.3f} ± {gains[:, 0].std():.3f} (claimed {gains[:, 1].mean():.3f})"
+            if len(gains)
+            else "-"
+        )
         cells = [name, f"{row['ncc']:.2f}", f"{row['off']:.2f}″", f"{row['claimed']:.2f}″", f"{row['ratio']:.2f}",
                  f"{row['freedom']:.1f}", gain]  # fmt: skip
         lines += [f"   {'* -' if k == 0 else '  -'} {cell}" for k, cell in enumerate(cells)]

@@ -42,7 +42,7 @@ class Drift:
         the data say nothing.
     templates : `~astropy.table.QTable`
         One row a template: ``name``, ``gain``, ``error``, ``held_out`` (by how much it raises the log-likelihood of
-        columns that were left out) and ``helps``.
+        columns that were left out), ``helps``, and its shape, ``shift_x`` and ``shift_y`` by column, where the gain is 1.
     """
 
     table: QTable
@@ -69,6 +69,8 @@ class Drift:
         """Some lines for a person."""
         said = [self.message]
         for row in self.templates:
+            if not np.isfinite(row["held_out"]):
+                continue
             verdict = "helps" if row["helps"] else "does not help"
             said.append(
                 f"template '{row['name']}': gain {with_error(float(row['gain']), float(row['error']))}, "
@@ -92,12 +94,13 @@ class Drift:
             "sensitivity": [float(value) for value in self.sensitivity],
             "templates": [
                 {"name": str(row["name"]), "gain": float(row["gain"]), "error": float(row["error"]),
-                 "held_out": float(row["held_out"]), "helps": bool(row["helps"])}
+                 "held_out": float(row["held_out"]) if np.isfinite(row["held_out"]) else None,
+                 "helps": bool(row["helps"])}
                 for row in self.templates
             ],
             "table": {
                 "column": [int(c) for c in self.table["column"]],
-                **({"time": [str(t) for t in self.table["time"].isot]} if "time" in self.table.colnames else {}),
+                **({"time": [str(t) for t in self.table["time"].utc.isot]} if "time" in self.table.colnames else {}),
                 **{name: self.table[name].to_value(u.arcsec).tolist() for name in columns},
             },
         }  # fmt: skip

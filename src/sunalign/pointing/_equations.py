@@ -146,9 +146,7 @@ def _projected(total: np.ndarray) -> Equations:
     )
 
 
-def metric_equations(
-    metric: SupportsGaussNewton, rows: Rows, functions: np.ndarray, like: Equations
-) -> Equations:
+def metric_equations(metric: SupportsGaussNewton, rows: Rows, functions: np.ndarray, like: Equations) -> Equations:
     """Equations of another metric, in the unit of those of a sum of squares: as large for the shifts.
 
     Parameters

@@ -130,8 +130,8 @@ def known_drift(templates: Sequence[Template], image: Image) -> Drift:
     """What is to be said of a pointing that was applied and not fitted."""
     moved = known_pointing(templates, image)
     valid = np.isfinite(image.data).any(axis=0)
-    names = np.array([template.name for template in templates], dtype=str)
-    none = np.full(len(names), np.nan)
+    names = tuple(template.name for template in templates)
+    one, shapes = np.ones(len(names)), np.array([template.shape(image) for template in templates])
     return Drift(
         table=_table(image, valid, moved, np.full_like(moved, np.nan)),
         refused=False,
@@ -141,9 +141,15 @@ def known_drift(templates: Sequence[Template], image: Image) -> Drift:
         jitter=0 * u.arcsec,
         no_drift=np.nan,
         sensitivity=np.full(2, np.nan),
-        templates=QTable({"name": names[:0], "gain": none[:0], "error": none[:0], "held_out": none[:0],
-                          "helps": np.zeros(0, bool)}),
-    )  # fmt: skip
+        templates=_template_table(names, one, 0 * one, np.nan * one, shapes),
+    )
+
+
+def _template_table(
+    names: Sequence[str], gains: np.ndarray, errors: np.ndarray, held: np.ndarray, shapes: np.ndarray
+) -> QTable:
+    table = {"name": np.array(names, dtype=str), "gain": gains, "error": errors, "held_out": held, "helps": held > 0}
+    return QTable(table | {f"shift_{axis}": shapes[:, k] * u.arcsec for k, axis in enumerate("xy")})
 
 
 def _pixel(problem: Problem) -> float:
@@ -155,9 +161,7 @@ def _pixel(problem: Problem) -> float:
 def _sensitivity(found: Solution, model: PointingModel, strength: float) -> np.ndarray:
     """Error of a drift of given rms after the fit, as a part of that rms, along x and y."""
     information = found.equations.hessian / found.noise
-    answer = posterior(
-        np.zeros(len(information)), information, model.basis.share, np.array([strength]), np.ones(1)
-    )
+    answer = posterior(np.zeros(len(information)), information, model.basis.share, np.array([strength]), np.ones(1))
     q = model.basis.size
     variance = np.diag(answer.covariance)[-2 * q :].reshape(2, q).sum(axis=1)
     return np.asarray(np.sqrt(variance) / strength)
@@ -172,22 +176,13 @@ def _extra(found: Solution) -> np.ndarray:
     return np.asarray(pull @ found.posterior.covariance[p:, p:] @ pull.T + jittery)
 
 
-def _drift(
-    image: Image, problem: Problem, found: Solution, model: PointingModel, sensitivity: np.ndarray
-) -> Drift:
+def _drift(image: Image, problem: Problem, found: Solution, model: PointingModel, sensitivity: np.ndarray) -> Drift:
     p, m = len(found.state.x), len(model.templates)
     spread = np.sqrt(np.maximum(np.einsum("aac->ac", found.covariance), 0.0))
     columns = columns_of(problem.at_finest_level())
     held = np.array([held_out_gain(found, model, k, columns) for k in range(m)])
-    templates = QTable(
-        {
-            "name": np.array(model.names, dtype=str),
-            "gain": found.state.amplitudes[:m],
-            "error": np.sqrt(np.diag(found.posterior.covariance)[p : p + m]),
-            "held_out": held,
-            "helps": held > 0,
-        }
-    )
+    errors = np.sqrt(np.diag(found.posterior.covariance)[p : p + m])
+    templates = _template_table(model.names, found.state.amplitudes[:m], errors, held, model.shapes)
     drift = Drift(
         table=_table(image, model.valid, found.state.moved(model), spread),
         refused=False,

@@ -197,9 +197,7 @@ def make_model(
     if drift:
         jitters = pixel * _JITTERS
         jitter_chances = _chances(len(jitters))
-    return PointingModel(
-        tuple(templates), shapes, basis, strengths, chances, valid, seconds, jitters, jitter_chances
-    )
+    return PointingModel(tuple(templates), shapes, basis, strengths, chances, valid, seconds, jitters, jitter_chances)
 
 
 def _chances(count: int) -> np.ndarray:

@@ -104,18 +104,19 @@ def read_request(
     rest, free = split_drift(fit)
     from_file = pointing is None or (isinstance(pointing, str) and pointing in ("file", "ignore"))
     if not from_file:
-        return rest, _with(free, options, templates_of(pointing), "applied as given")
+        return rest, _with(free, options, templates_of(pointing), "as given")
     table = None if pointing == "ignore" else _table_of(target, required=pointing == "file")
     if table is not None and (free or pointing == "file"):
         template = table_template(table.to_table(), "file")
-        return rest, _with(free, options, [template], f"{table.said}: applied")
+        return rest, _with(free, options, [template], table.said)
     return rest, PointingRequest(free, options, assumptions=_neglected(table, image))
 
 
 def _with(free: bool, options: DriftOptions, templates: Sequence[Template], said: str) -> PointingRequest:
-    if free:
-        return PointingRequest(free, options, templates)
-    return PointingRequest(free, options, templates, assumptions={"pointing of the columns": said})
+    if not templates:
+        return PointingRequest(free, options)
+    assumed = f"{said}: {'its gain is fitted' if free else 'applied'}"
+    return PointingRequest(free, options, templates, assumptions={"pointing of the columns": assumed})
 
 
 def _table_of(target: Any, *, required: bool) -> FileTable | None:

@@ -244,7 +244,9 @@ def _header_slit(source: Any, data: np.ndarray, mask: Any, header: Mapping[str, 
     clean = clean_data(data, mask)
     if data.shape[1] == 1 and not frozen:
         # One column is an image like any other, only narrow.
-        return Slit(Image(clean, grid, wide, (clean, wide), name), Image(clean, grid, wide, (clean, wide)).times, source)
+        return Slit(
+            Image(clean, grid, wide, (clean, wide), name), Image(clean, grid, wide, (clean, wide)).times, source
+        )
     times = Image(clean, grid, wide, (clean, wide), name).times
     image = Image(clean, _at_slit(grid), wide, None, name)
     return Slit(_timed(image, times), times, source, frozen)

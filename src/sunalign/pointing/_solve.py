@@ -197,7 +197,9 @@ def _step(
     p = len(state.x)
     new = State(space.clip(answer.mean[:p]), answer.mean[p:], state.jitter)
     moves = _jitter(sums, functions, answer, state, jitter, noise, gain)
-    nearest = np.clip(np.searchsorted((columns[1:] + columns[:-1]) / 2, np.arange(len(model.valid))), 0, len(columns) - 1)
+    nearest = np.clip(
+        np.searchsorted((columns[1:] + columns[:-1]) / 2, np.arange(len(model.valid))), 0, len(columns) - 1
+    )
     new = replace(new, jitter=moves.mean[:, nearest])
     covariance = moves.covariance(model.functions, nearest, answer.covariance)
     return Solution(new, state.parameters, answer, found, loose, stiff, noise, jitter, covariance, evidence, 1, False)
@@ -218,9 +220,7 @@ class _Moves(NamedTuple):
         """Covariance of the whole displacement of every column, shape (2, 2, n)."""
         slope = self.slope[:, :, nearest].copy()
         slope[:, slope.shape[1] - len(functions) :] += functions.transpose(1, 0, 2)
-        return np.asarray(
-            np.einsum("akc,kl,blc->abc", slope, known, slope, optimize=True) + self.own[:, :, nearest]
-        )
+        return np.asarray(np.einsum("akc,kl,blc->abc", slope, known, slope, optimize=True) + self.own[:, :, nearest])
 
 
 def _jitter(

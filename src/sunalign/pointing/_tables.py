@@ -7,6 +7,7 @@ record-valued ``DWi`` name, as in the files of SPICE: arcseconds, which the tool
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,12 +19,13 @@ import numpy as np
 import astropy.units as u
 from astropy.io import fits
 from astropy.table import QTable
+from astropy.time import Time
 
 from sunalign._fits_blocks import HDU, opened, scan
 from sunalign._fits_images import base_image
 from sunalign.exceptions import ImageError
 
-__all__ = ["OWN", "FileTable", "named_tables", "read_pointing", "read_tables"]
+__all__ = ["OWN", "FileTable", "load_pointing", "named_tables", "read_pointing", "read_tables"]
 
 #: EXTNAME of our own table, and of the arrays of lookups.
 OWN = "SUNALIGN-POINTING"
@@ -99,6 +101,27 @@ def read_pointing(path: str | os.PathLike[str], hdu: int | str | None = None) ->
     """
     found = read_tables(path, hdu)
     return None if found is None else found.to_table()
+
+
+def load_pointing(path: str | os.PathLike[str]) -> QTable | None:
+    """Table of the pointing of the columns in what ``sunalign align --json`` wrote; `None` where it has none.
+
+    Parameters
+    ----------
+    path : path
+        JSON as `sunalign.io.save_correction` writes it with ``result.to_dict()``.
+    """
+    document = json.loads(Path(path).read_text(encoding="utf-8"))
+    found = (document.get("extra") or {}).get("drift")
+    if not found or found["refused"]:
+        return None
+    columns = found["table"]
+    table = QTable({"column": np.array(columns["column"], int)})
+    if "time" in columns:
+        table["time"] = Time(columns["time"], scale="utc")
+    for name in ("shift_x", "shift_x_error", "shift_y", "shift_y_error"):
+        table[name] = np.array([np.nan if v is None else v for v in columns[name]], float) * u.arcsec
+    return table
 
 
 def read_tables(path: str | os.PathLike[str], hdu: int | str | None = None) -> FileTable | None:
