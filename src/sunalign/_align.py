@@ -303,7 +303,7 @@ def align(
         extra=extra | {k: v for k, v in found.items() if k not in ("x", "fun", "success", "message", "nit")},
     )
     if slit is not None and slit.frozen:
-        result = replace(result, aligned=slit.corrected(result.correction))
+        result = replace(result, aligned=slit.corrected(result.correction, result.provenance()))
     else:
         result = replace(result, aligned=corrected(plugins[Corrector], target, replace(given, source=source), result))
     _voice(result, doubts, on_doubt)

@@ -164,7 +164,7 @@ def _add_raster(parser: argparse.ArgumentParser) -> None:
 def _add_search(parser: argparse.ArgumentParser) -> None:
     search = parser.add_argument_group("search")
     search.add_argument("--fit", default="shift", metavar="LIST", type=_names,
-                        help="what is free, such as shift,scale,rotation,drift or shift_x (default: shift)")  # fmt: skip
+                        help="what is free, such as shift,scale,drift or shift_x (default: shift)")  # fmt: skip
     search.add_argument("--max-shift", type=_angle, metavar="ANGLE", help="largest shift (default: 120arcsec)")
     search.add_argument("--bounds", type=_bounds, nargs="+", action="extend", default=[], metavar="NAME=LOW,HIGH",
                         help="such as scale_x=0.9,1.1 or rotation=-1deg,1deg")  # fmt: skip
@@ -180,9 +180,9 @@ def _add_search(parser: argparse.ArgumentParser) -> None:
     output.add_argument("-o", "--output", type=Path, metavar="OUT", help="copy of TARGET with corrected coordinates")
     output.add_argument("--plot", type=Path, metavar="FILE", help="figure of before and after")
     output.add_argument("--pointing", type=Path, metavar="FILE",
-                        help="table of the pointing of the columns, such as out.ecsv, where --fit has drift")  # fmt: skip
+                        help="table of the pointing of the columns, where --fit has drift")  # fmt: skip
     output.add_argument("--lookup", choices=("wcsdvarr", "cpdis"),
-                        help="write that into OUT as lookup tables too: as SPICE has them, or as astropy reads them")  # fmt: skip
+                        help="write it into OUT as a lookup too, as SPICE does or astropy reads it")  # fmt: skip
     output.add_argument("--json", type=Path, metavar="FILE", help="the correction, as 'sunalign apply' reads it")
     output.add_argument("--report", type=Path, metavar="FILE", help="HTML page, with JSON beside it")
     output.add_argument("--overwrite", action="store_true", help="replace files that exist")

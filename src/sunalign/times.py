@@ -132,7 +132,7 @@ def refuse_sit_and_stare(header: Mapping[str, Any], name: str) -> None:
     if still or str(_get(header, "STUDYTYP", "")).lower().startswith("sit"):
         raise ImageError(
             f"{name} is a sit-and-stare observation{' (CDELT1 = 0)' if still else ''}: its columns are one slit "
-            f"position at many times, so there is no image to align; align a raster of the same pointing instead."
+            f"position at many times, and no image. sunalign.align takes it as a target all the same."
         )
 
 

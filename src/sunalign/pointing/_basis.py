@@ -65,7 +65,7 @@ def spline_basis(time: np.ndarray, valid: np.ndarray, intervals: int, degree: in
 
 
 def _roughness(knots: np.ndarray) -> np.ndarray:
-    """Integrals of the products of second derivatives; those are linear between knots, where Simpson's rule is exact."""
+    """Integrals of products of second derivatives, which are linear between knots: Simpson's rule is exact."""
     count = len(knots) - _DEGREE - 1
     second = BSpline(knots, np.eye(count), _DEGREE).derivative(2)
     inner = np.unique(knots)

@@ -72,7 +72,7 @@ class DisplacedReference(Reference):
 def displaced(reference: Reference, moved: np.ndarray) -> Reference:
     """Reference with displacements, in pixels, added to those it may have."""
     if isinstance(reference, DisplacedReference):
-        reference, moved = reference.reference, reference.moved + moved
+        return displaced(reference.reference, reference.moved + moved)
     return DisplacedReference(reference, moved) if np.any(moved) else reference
 
 

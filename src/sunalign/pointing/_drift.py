@@ -42,7 +42,7 @@ class Drift:
         the data say nothing.
     templates : `~astropy.table.QTable`
         One row a template: ``name``, ``gain``, ``error``, ``held_out`` (by how much it raises the log-likelihood of
-        columns that were left out), ``helps``, and its shape, ``shift_x`` and ``shift_y`` by column, where the gain is 1.
+        columns left out), ``helps``, and its shape where the gain is 1, ``shift_x`` and ``shift_y`` by column.
     """
 
     table: QTable

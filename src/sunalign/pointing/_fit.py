@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -11,7 +11,7 @@ import numpy as np
 import astropy.units as u
 from astropy.table import QTable
 
-from sunalign.abc import SupportsGaussNewton
+from sunalign.abc import Metric, SupportsGaussNewton
 from sunalign.coordinates import ARCSEC
 from sunalign.exceptions import AlignmentError
 from sunalign.images import Image
@@ -36,7 +36,7 @@ def split_drift(fit: str | Sequence[str]) -> tuple[tuple[str, ...], bool]:
     return tuple(word for word in words if word != "drift"), "drift" in words
 
 
-def check_metric(metric: object) -> None:
+def check_metric(metric: Metric) -> None:
     """Refuse, before any work, a metric from which no drift can be had."""
     if not isinstance(metric, SupportsGaussNewton):
         raise AlignmentError(

@@ -65,8 +65,9 @@ class DriftOptions:
 
 
 def _is_positive(value: object, unit: u.UnitBase) -> bool:
-    ours = isinstance(value, u.Quantity) and value.isscalar and value.unit.is_equivalent(unit)
-    return bool(ours and 0 < value.to_value(unit) < np.inf)  # type: ignore[union-attr]
+    if not isinstance(value, u.Quantity) or not value.isscalar or not value.unit.is_equivalent(unit):
+        return False
+    return bool(0 < value.to_value(unit) < np.inf)
 
 
 @dataclass(frozen=True, eq=False)

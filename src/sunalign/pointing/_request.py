@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from scipy.optimize import OptimizeResult
 
+from sunalign.abc import Metric
 from sunalign.exceptions import AlignmentError
 from sunalign.images import Image
 from sunalign.objective import SearchSpace
@@ -44,7 +45,7 @@ class PointingRequest:
     templates: Sequence[Template] = ()
     assumptions: dict[str, str] = field(default_factory=dict)
 
-    def check(self, metric: object, working_grid: str) -> None:
+    def check(self, metric: Metric, working_grid: str) -> None:
         """Refuse, before any work, what cannot be done."""
         if working_grid != "target" and (self.free or self.templates):
             raise AlignmentError(
@@ -125,7 +126,7 @@ def _table_of(target: Any, *, required: bool) -> FileTable | None:
         table = read_tables(target)
         if table is None and required:
             raise AlignmentError(
-                f"pointing='file' was asked for, but {target} has no table of the pointing (no CWDIS1, CPDIS1 or {OWN}); "
+                f"pointing='file' was asked for, but {target} has no table of it (no CWDIS1, CPDIS1 or {OWN}); "
                 f"leave it out, or give a QTable."
             )
         return table

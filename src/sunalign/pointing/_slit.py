@@ -23,14 +23,15 @@ from astropy.time import Time
 from ndcube.ndcube import NDCubeBase
 from sunpy.map import GenericMap, Map
 
+from sunalign._contract import build_reference
 from sunalign._cube_sky import CubeSky, cube_sky
 from sunalign._headers import celestial_wcs
 from sunalign._inputs import prepare
-from sunalign._contract import build_reference
+from sunalign._windows import window_name
 from sunalign.abc import ReferenceBuilder
 from sunalign.coordinates import PixelGrid
 from sunalign.correction import Correction
-from sunalign.correctors._meta import copied, update_cards
+from sunalign.correctors._meta import add_history, copied, history_entry, update_cards
 from sunalign.correctors._wcs import corrected_header
 from sunalign.exceptions import AlignmentError, ImageError
 from sunalign.images import Image, clean_data
@@ -144,8 +145,15 @@ class Slit:
         target = replace(image, data=scaling.fit(image.data)(image.data), source=None, meta={})
         return replace(single, target=target, reference=reference, base=grid)
 
-    def corrected(self, correction: Correction) -> Any:
-        """Return the source with a correction where its header has no extent across the slit."""
+    def corrected(self, correction: Correction, provenance: str) -> Any:
+        """Return the source with a correction where its header has no extent across the slit.
+
+        Parameters
+        ----------
+        correction : `~sunalign.Correction`
+        provenance : `str`
+            Further lines for HISTORY.
+        """
         data, header = (self.source.data, self.source.meta) if isinstance(self.source, GenericMap) else self.source
         wide = _with_extent(header)
         changed, _ = corrected_header(wide, correction, np.shape(data))
@@ -154,6 +162,7 @@ class Slit:
         kept = {key: value for key, value in moved.items() if str(key).upper() not in _ACROSS}
         new = copied(header)
         update_cards(new, {str(key).upper(): value for key, value in kept.items()})
+        add_history(new, history_entry(correction, provenance))
         if isinstance(self.source, GenericMap):
             result = copy.copy(self.source)
             result.meta = new
@@ -285,7 +294,7 @@ def _cube_slit(cube: NDCubeBase) -> Slit | None:
     sky = _sky(cube)
     if sky is None or cube.data.shape[sky.x_axis] != 1:
         return None
-    from sunalign.cubes import _off_slit, window_name
+    from sunalign.cubes import _off_slit
 
     name = window_name(cube) or "cube"
     times, time_axis = _cube_times(cube)
@@ -299,9 +308,6 @@ def _cube_slit(cube: NDCubeBase) -> Slit | None:
     data = data.reshape(data.shape[0], -1)
     data[_off_slit(meta, sky, len(data), name)] = np.nan
     image = Image(data, PixelGrid(sky.wcs, data.shape), meta, None, name, cube.unit)
-    if times is None:
-        single = Image(data, PixelGrid(sky.wcs, data.shape), meta, cube, name, cube.unit)
-        return Slit(single, single.times, cube)
     return Slit(_timed(image, times), times, cube)
 
 
@@ -320,12 +326,15 @@ def _cube_times(cube: NDCubeBase) -> tuple[StepTimes | None, int | None]:
         if kind != "time":
             continue
         pixels = [k for k, on in enumerate(wcs.axis_correlation_matrix[world]) if on and lengths[k] > 1]
-        if len(pixels) != 1:
+        if len(pixels) > 1:
             continue
-        at: list[Any] = [np.full(lengths[pixels[0]], (size - 1) / 2) for size in lengths]
-        at[pixels[0]] = np.arange(lengths[pixels[0]], dtype=float)
+        count = lengths[pixels[0]] if pixels else 1
+        at: list[Any] = [np.full(count, (size - 1) / 2) for size in lengths]
+        if pixels:
+            at[pixels[0]] = np.arange(count, dtype=float)
         found = _as_time(wcs, wcs.pixel_to_world_values(*at)[world], world)
         if isinstance(found, Time):
             seconds = np.asarray((found - found[0]).to_value(u.s))
-            return StepTimes(found[0], seconds, "the time axis of the cube"), cube.data.ndim - 1 - pixels[0]
+            axis = cube.data.ndim - 1 - pixels[0] if pixels else None
+            return StepTimes(found[0], seconds, "the time axis of the cube"), axis
     return None, None

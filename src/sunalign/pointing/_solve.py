@@ -158,13 +158,13 @@ def _iterated(
     limit: int = _MOST,
     noise: float | None = None,
 ) -> Solution:
-    for iteration in range(1, limit + 1):
+    iteration, far = 0, np.inf
+    while iteration < limit and far >= _TOLERANCE:
+        iteration += 1
         found = _step(problem, space, state, model, noise)
         moved = _largest(problem, (found.state.moved(model) - state.moved(model))[:, model.valid])
         far = max(moved, float(np.max(np.abs(found.state.x - state.x) / space.step, initial=0.0)))
         state = found.state
-        if far < _TOLERANCE:
-            break
     return replace(found, iterations=iteration, converged=far < _TOLERANCE)
 
 

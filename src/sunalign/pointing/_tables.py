@@ -2,13 +2,15 @@
 
 Three kinds are read. Our own, a binary table extension. ``WCSDVARR`` arrays that ``CWDISi = 'Lookup'`` and the
 record-valued ``DWi`` name, as in the files of SPICE: arcseconds, which the tool that is published with those files
-*subtracts* from the coordinates. And ``CPDISi`` lookups in pixels (Calabretta et al., WCS paper IV), which astropy reads.
+*subtracts* from the coordinates. And ``CPDISi`` lookups in pixels (Calabretta et al., WCS paper IV), as astropy reads
+them.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +22,7 @@ import astropy.units as u
 from astropy.io import fits
 from astropy.table import QTable
 from astropy.time import Time
+from astropy.wcs import FITSFixedWarning
 
 from sunalign._fits_blocks import HDU, opened, scan
 from sunalign._fits_images import base_image
@@ -129,7 +132,10 @@ def read_tables(path: str | os.PathLike[str], hdu: int | str | None = None) -> F
     path = Path(path)
     with opened(path) as stream:
         listed = scan(stream, path)
-        images = [item for item in listed if item.sky is not None]
+        with warnings.catch_warnings():
+            # A raster axis without extent, as of a sit-and-stare, is nothing that matters here.
+            warnings.simplefilter("ignore", FITSFixedWarning)
+            images = [item for item in listed if item.sky is not None]
         if not images and hdu is None:
             return None
         base = base_image(listed, hdu, path)
@@ -158,7 +164,7 @@ def _coordinate_lookup(hdus: fits.HDUList, base: HDU, path: Path) -> FileTable |
         values, where = _array(hdus, version, path)
         if values.ndim != 1:
             raise ImageError(
-                f"{ARRAYS} {version} of {path} has the shape {values.shape}; one number for every column is understood. "
+                f"{ARRAYS} {version} of {path} has the shape {values.shape}; one number a column is understood. "
                 f"Pass pointing='ignore' to leave it alone."
             )
         # What the published corrector subtracts.

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 import astropy.units as u
-from astropy.table import QTable, Table
+from astropy.table import Table
 from astropy.time import Time
 
 from sunpy.time import parse_time

@@ -278,7 +278,7 @@ def _shifted(directions: np.ndarray, moved: np.ndarray) -> np.ndarray:
 def _cards(axis: int, table: QTable, pixels: np.ndarray | None, lookup: str, version: int) -> list[str]:
     if lookup == "wcsdvarr":
         largest = float(np.abs(_moved(table)[axis - 1]).max())
-        values = [
+        values: list[tuple[str, float | str, str]] = [
             (f"CWERR{axis}", largest, f"[arcsec] Max absolute distortion, Solar {'XY'[axis - 1]}"),
             (f"CWDIS{axis}", "Lookup", "Type of WCS distortion correction"),
             # SPICE's own files say AXIS.2 for the table of Solar Y; readers of them expect it.

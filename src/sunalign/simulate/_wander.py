@@ -16,7 +16,7 @@ _CORRELATED = 1 / 3  # Part of a raster over which its drift is correlated, unle
 
 
 def wander(
-    order: Array,
+    order: np.ndarray,
     rng: np.random.Generator,
     *,
     drift: u.Quantity | None = None,
@@ -77,7 +77,7 @@ def untrended(moved: Array, degree: int = 1) -> Array:
     return moved - (line @ np.linalg.lstsq(line, moved.T, rcond=None)[0]).T
 
 
-def pointing_table(moved: Array, times: Time, order: Array) -> QTable:
+def pointing_table(moved: Array, times: Time, order: np.ndarray) -> QTable:
     """What is to be added to the right header's coordinates, column by column."""
     return QTable(
         {"column": np.arange(moved.shape[1]), "step": order, "time": times, "shift_x": moved[0] * u.arcsec,

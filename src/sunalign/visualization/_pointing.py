@@ -28,8 +28,8 @@ _COLOURS = ("tab:blue", "tab:red")
 def plot_pointing(result: AlignmentResult, *, fig: Figure | None = None, annotate: bool = True) -> Figure:
     """Show the pointing of the columns with its 1-sigma errors, and what it takes from the residual.
 
-    Templates are drawn as they were fitted, times their gains. The residuals are those of the target less the reference,
-    scaled as they were compared, with the columns where the header has them and where they were found to be.
+    Templates are drawn as they were fitted, times their gains. The residuals are target less reference, scaled as they
+    were compared, with the columns where the header has them and where they were found to be.
 
     Parameters
     ----------
