@@ -49,7 +49,7 @@ _HOMES = {
     "find_images": "catalog",
     "reproject_to_reference": "_working_grid",
 }
-_MODULES = ("abc", "cubes", "io", "neighbours", "registry", "simulate", "testing")
+_MODULES = ("abc", "cubes", "io", "neighbours", "pointing", "registry", "simulate", "testing")
 
 
 def __getattr__(name: str) -> Any:

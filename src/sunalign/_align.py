@@ -38,7 +38,7 @@ from sunalign._search_space import (
 from sunalign._working_grid import on_working_grid
 from sunalign.abc import Corrector, Metric, Optimizer, ReferenceBuilder
 from sunalign.correction import Correction
-from sunalign.correctors import corrector_for
+from sunalign.correctors import FITSCorrector, corrector_for
 from sunalign.exceptions import (
     AlignmentDoubtError,
     AlignmentError,
@@ -302,10 +302,11 @@ def align(
         drift=drift,
         extra=extra | {k: v for k, v in found.items() if k not in ("x", "fun", "success", "message", "nit")},
     )
-    if slit is not None and slit.frozen:
+    if slit is not None and slit.frozen and not isinstance(plugins[Corrector], FITSCorrector):
         result = replace(result, aligned=slit.corrected(result.correction, result.provenance()))
     else:
         result = replace(result, aligned=corrected(plugins[Corrector], target, replace(given, source=source), result))
+    result = wander.stored(result)
     _voice(result, doubts, on_doubt)
     return result
 

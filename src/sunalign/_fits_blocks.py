@@ -15,6 +15,7 @@ import numpy as np
 from astropy.io import fits
 
 from sunalign.correctors._sky_part import SkyPart
+from sunalign.correctors._still import has_no_extent, with_extent
 from sunalign.exceptions import CorrectionError, ImageError
 
 __all__ = ["CARD", "HDU", "opened", "scan", "write"]
@@ -57,9 +58,14 @@ class HDU:
         if not self.is_image:
             return None
         try:
-            return SkyPart.from_header(self.header)
+            return SkyPart.from_header(self.placed)
         except (CorrectionError, ValueError):
             return None
+
+    @cached_property
+    def placed(self) -> fits.Header:
+        """Header that places the image on the sky; a raster axis without extent has one across the slit here."""
+        return with_extent(self.header) if has_no_extent(self.header) else self.header
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -301,6 +301,11 @@ def test_a_figure_shows_it(drifting):
     )
 
 
+def test_the_report_has_it(drifting, tmp_path):
+    page = drifting[1].report(tmp_path / "report.html").read_text()
+    assert "Pointing of the columns with 1-sigma errors" in page
+
+
 def test_without_a_drift_there_is_no_figure():
     result = found_of(raster(n_steps=12, n_slit=100), "shift")
     assert result.pointing is None

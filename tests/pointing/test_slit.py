@@ -1,5 +1,6 @@
 """One slit position: aligned along and across the slit, and against time where it was exposed again and again."""
 
+import filecmp
 import warnings
 
 import numpy as np
@@ -16,6 +17,7 @@ from sunpy.map import GenericMap
 import sunalign
 from sunalign import simulate
 from sunalign.exceptions import AlignmentError
+from sunalign.io import undo_file
 from sunalign.pointing._slit import read_slit
 
 ORBIT = simulate.Orbit(dsun=0.45 * u.AU, time="2024-10-17T00:00:00")
@@ -108,6 +110,23 @@ def test_a_file_is_read_too(pair, tmp_path):
     assert isinstance(found.aligned, GenericMap)
     assert found.target.name == "sit.fits"
     assert abs(found.correction.shift_y - pair.error.shift_y) < 0.6 * u.arcsec
+
+
+def test_a_file_is_corrected_and_restored(pair, tmp_path):
+    source, output = tmp_path / "sit.fits", tmp_path / "out.fits"
+    meta = fits.Header({k: v for k, v in pair.target.meta.items() if k != "keycomments"})
+    fits.PrimaryHDU(pair.target.data, meta).writeto(source)
+    found = sunalign.align(
+        source, pair.reference, fit=("shift", "drift"), corrector="fits", output=output, on_doubt="ignore"
+    )
+    assert found.aligned == output
+    header = fits.getheader(output)
+    for k in (1, 2):
+        assert abs(header[f"CRVAL{k}"] - pair.truth.meta[f"crval{k}"]) * 3600 < 0.6
+    assert header["CDELT1"] == 0
+    assert len(fits.getdata(output, "SUNALIGN-POINTING")) == 24
+    undo_file(output, overwrite=True)
+    assert filecmp.cmp(source, output, shallow=False)
 
 
 def cube_of(pair, n=None):

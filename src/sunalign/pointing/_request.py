@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy.optimize import OptimizeResult
@@ -17,11 +18,15 @@ from sunalign.objective import SearchSpace
 from sunalign.pointing._displaced import displaced, in_pixels
 from sunalign.pointing._drift import Drift
 from sunalign.pointing._fit import check_metric, fit_drift, known_drift, known_pointing, split_drift
+from sunalign.pointing._memory import held
 from sunalign.pointing._model import DriftOptions
 from sunalign.pointing._tables import OWN, FileTable, named_tables, read_tables
 from sunalign.pointing._templates import Template, table_template, templates_of
 from sunalign.problem import Problem
 from sunalign.reference import Reference
+
+if TYPE_CHECKING:
+    from sunalign.result import AlignmentResult
 
 __all__ = ["PointingRequest", "read_request"]
 
@@ -84,6 +89,17 @@ class PointingRequest:
             answer = answer._replace(problem=problem)
         better = OptimizeResult(found | {"x": answer.x, "fun": answer.problem.score(answer.x)})
         return answer.problem, better, answer.drift, answer.extra
+
+    def stored(self, result: AlignmentResult) -> AlignmentResult:
+        """Result whose corrected target holds the pointing of the columns, where it can, and which says where it is."""
+        if result.drift is None or result.drift.refused:
+            return result
+        if isinstance(result.aligned, Path):
+            aligned, where = result.aligned, "in the file, and in result.pointing"
+        else:
+            aligned, where = held(result.aligned, result.drift.table)
+        said = {**result.assumptions, "pointing of the columns is": where}
+        return replace(result, aligned=aligned, assumptions=said)
 
 
 def read_request(

@@ -32,6 +32,7 @@ from sunalign.abc import ReferenceBuilder
 from sunalign.coordinates import PixelGrid
 from sunalign.correction import Correction
 from sunalign.correctors._meta import add_history, copied, history_entry, update_cards
+from sunalign.correctors._still import ACROSS, has_no_extent, with_extent
 from sunalign.correctors._wcs import corrected_header
 from sunalign.exceptions import AlignmentError, ImageError
 from sunalign.images import Image, clean_data
@@ -41,9 +42,6 @@ from sunalign.problem import Problem
 from sunalign.times import StepTimes, _as_time
 
 __all__ = ["Slit", "read_slit"]
-
-#: Slit pixels by which exposures are laid side by side: far enough apart that they are not binned together.
-_PITCH = 4.0
 
 _LEFT_OUT = {
     "scale_x": "scale_x (one slit position has no extent across the slit)",
@@ -155,11 +153,11 @@ class Slit:
             Further lines for HISTORY.
         """
         data, header = (self.source.data, self.source.meta) if isinstance(self.source, GenericMap) else self.source
-        wide = _with_extent(header)
+        wide = with_extent(header)
         changed, _ = corrected_header(wide, correction, np.shape(data))
         moved = {key: float(changed[key]) for key in wide if _is_cards(key) and changed[key] != wide[key]}
         # The raster axis keeps what it had, which is nothing.
-        kept = {key: value for key, value in moved.items() if str(key).upper() not in _ACROSS}
+        kept = {key: value for key, value in moved.items() if str(key).upper() not in ACROSS}
         new = copied(header)
         update_cards(new, {str(key).upper(): value for key, value in kept.items()})
         add_history(new, history_entry(correction, provenance))
@@ -169,9 +167,6 @@ class Slit:
             result.__dict__.pop("_meta_hash", None)
             return result
         return data, new
-
-
-_ACROSS = ("CDELT1", "PC1_1", "PC2_1", "CD1_1", "CD2_1")
 
 
 def _is_cards(key: Any) -> bool:
@@ -223,16 +218,7 @@ def _file_slit(path: Path) -> Slit | None:
 
 
 def _is_still(header: Mapping[str, Any]) -> bool:
-    return _has_no_extent(header) or str(_get(header, "STUDYTYP", "")).lower().startswith("sit")
-
-
-def _has_no_extent(header: Mapping[str, Any]) -> bool:
-    if str(_get(header, "CTYPE1", ""))[2:4].upper() != "LN":
-        return False
-    matrix = [_get(header, f"CD{k}_1") for k in (1, 2)]
-    if any(value is not None for value in matrix):
-        return all(not value for value in matrix)
-    return _get(header, "CDELT1", 1.0) == 0
+    return has_no_extent(header) or str(_get(header, "STUDYTYP", "")).lower().startswith("sit")
 
 
 def _get(header: Mapping[str, Any], key: str, default: Any = None) -> Any:
@@ -243,10 +229,10 @@ def _get(header: Mapping[str, Any], key: str, default: Any = None) -> Any:
 
 
 def _header_slit(source: Any, data: np.ndarray, mask: Any, header: Mapping[str, Any], name: str) -> Slit | None:
-    frozen = _has_no_extent(header)
+    frozen = has_no_extent(header)
     if not _is_still(header) and data.shape[1] != 1:
         return None
-    wide = _with_extent(header) if frozen else copied(header)
+    wide = with_extent(header) if frozen else copied(header)
     for key in [key for key in wide if str(key).upper() == "STUDYTYP"]:
         del wide[key]
     grid = PixelGrid(celestial_wcs(wide), data.shape)
@@ -261,24 +247,6 @@ def _header_slit(source: Any, data: np.ndarray, mask: Any, header: Mapping[str, 
     return Slit(_timed(image, times), times, source, frozen)
 
 
-def _with_extent(header: Mapping[str, Any]) -> Any:
-    """Copy of a header whose raster axis leads across the slit, at a right angle to it."""
-    wide = copied(header)
-    step = float(_get(header, "CDELT2", 1.0))
-    if _get(header, "CD1_2") is not None or _get(header, "CD2_2") is not None:
-        along = np.array([float(_get(header, f"CD{k}_2", 0.0)) for k in (1, 2)])
-        cards = {"CD1_1": _PITCH * along[1], "CD2_1": -_PITCH * along[0]}
-    else:
-        turn = np.radians(float(_get(header, "CROTA2", 0.0)))
-        along = np.array([float(_get(header, "PC1_2", -np.sin(turn))), float(_get(header, "PC2_2", np.cos(turn)))])
-        cards = {"CDELT1": step, "CDELT2": step, "PC1_1": _PITCH * along[1], "PC2_1": -_PITCH * along[0],
-                 "PC1_2": along[0], "PC2_2": along[1]}  # fmt: skip
-        for key in [key for key in wide if str(key).upper().startswith("CROTA")]:
-            del wide[key]
-    update_cards(wide, cards)
-    return wide
-
-
 def _at_slit(grid: PixelGrid) -> PixelGrid:
     """Grid whose column 0 is the slit: where the header puts its reference column, and where its first one is."""
     # All columns are one place; which of them CRPIX1 names says nothing, so the reference coordinate is the slit's.
@@ -290,12 +258,13 @@ def _at_slit(grid: PixelGrid) -> PixelGrid:
 
 
 def _cube_slit(cube: NDCubeBase) -> Slit | None:
+    # That module also teaches `to_image` what a cube is.
+    from sunalign.cubes import _off_slit
+
     meta = cube.meta if isinstance(cube.meta, Mapping) else {}
     sky = _sky(cube)
     if sky is None or cube.data.shape[sky.x_axis] != 1:
         return None
-    from sunalign.cubes import _off_slit
-
     name = window_name(cube) or "cube"
     times, time_axis = _cube_times(cube)
     values = clean_data(cube.data, None if cube.mask is None else np.broadcast_to(cube.mask, cube.data.shape))

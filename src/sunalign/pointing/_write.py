@@ -23,7 +23,7 @@ from sunalign.correctors._sky_part import SkyPart
 from sunalign.exceptions import CorrectionError
 from sunalign.pointing._tables import ARRAYS, OWN
 
-__all__ = ["LOOKUPS", "STEP", "CardChanges", "ColumnWriter", "check_lookup", "column_writer"]
+__all__ = ["LOOKUPS", "STEP", "CardChanges", "ColumnWriter", "check_lookup", "column_writer", "pixel_lookup"]
 
 #: Card that tells at which correction an HDU was appended.
 STEP = "SUNALNST"
@@ -70,7 +70,7 @@ class ColumnWriter:
     table : `~astropy.table.QTable` or `None`
     lookup : {"wcsdvarr", "cpdis"} or `None`
     pixels : `numpy.ndarray` or `None`, shape (2, 2, nx)
-        See `_pixel_lookup`.
+        See `pixel_lookup`.
     version : `int`
         EXTVER of the array along x; that along y has the next.
     apart : `bool`
@@ -147,7 +147,7 @@ def column_writer(
         hdus += [_coordinate_array(-values, axis, version + axis) for axis, values in enumerate(_moved(table))]
     if lookup == "cpdis":
         part = SkyPart.from_header({**plain_values(base.header), **changes})
-        pixels = _pixel_lookup(part, base.shape, table)
+        pixels = pixel_lookup(part, base.shape, table)
         hdus += [_pixel_array(values, base, axis, version + axis) for axis, values in enumerate(pixels)]
         apart = part.rows.shape[1] > 2
         if apart:
@@ -235,7 +235,7 @@ def _bytes(hdu: fits.hdu.base.ExtensionHDU) -> bytes:
     return stream.getvalue()[2880:]
 
 
-def _pixel_lookup(part: SkyPart, shape: Sequence[int], table: QTable) -> np.ndarray:
+def pixel_lookup(part: SkyPart, shape: Sequence[int], table: QTable) -> np.ndarray:
     """Displacement in pixels, shape (2, 2, nx), at the first and last row of an image, of one in arcsec.
 
     Exact there: it leads to the pixel whose coordinates are those of the pixel plus the displacement. In between it is
