@@ -25,6 +25,7 @@ from sunpy.map import GenericMap, Map
 
 from sunalign._contract import build_reference
 from sunalign._cube_sky import CubeSky, cube_sky
+from sunalign._fits_blocks import opened, scan
 from sunalign._headers import celestial_wcs
 from sunalign._inputs import prepare
 from sunalign._windows import window_name
@@ -202,18 +203,15 @@ def read_slit(target: Any) -> Slit | None:
 
 
 def _file_slit(path: Path) -> Slit | None:
-    if not path.is_file():
-        return None
     try:
-        with fits.open(path) as hdus:
-            images = [hdu for hdu in hdus if getattr(hdu, "is_image", False) and hdu.header.get("NAXIS", 0) >= 2]
-            if not images or not _is_still(images[0].header):
-                return None
-            data, header = np.array(images[0].data), images[0].header.copy()
-    except (OSError, ValueError, TypeError):
+        with opened(path) as stream:
+            images = [hdu for hdu in scan(stream, path) if hdu.is_image and len(hdu.shape) >= 2]
+    except ImageError:
         return None  # `to_image` says what is wrong with it.
-    if data.ndim != 2:
+    if not images or not _is_still(images[0].header) or len(images[0].shape) != 2:
         return None
+    with fits.open(path, memmap=False) as hdus:
+        data, header = np.array(hdus[images[0].number].data), hdus[images[0].number].header.copy()
     return _header_slit(Map(data, header), data, None, header, path.name)
 
 
