@@ -71,6 +71,10 @@ nitpick_ignore_regex = [
     ),
     (
         r"py:.*",
+        r"sunalign\.(alignment|geometry|model\.\w+|wcs)(\..*)?",
+    ),
+    (
+        r"py:.*",
         r"(True|False|AssertionError|Exception|ExceptionGroup|FileExistsError|FileNotFoundError|ImportError|"
         r"IsADirectoryError|OSError|RuntimeError|TypeError|ValueError|Warning|enumerate|slice|importlib\.metadata)",
     ),

@@ -19,9 +19,10 @@ from astropy.time import Time
 import sunpy.map
 
 import sunalign
+import sunalign.files.io
 from sunalign import simulate
 from sunalign.cli import main
-from sunalign.io import load_correction
+from sunalign.files.io import load_correction
 
 
 @pytest.fixture(scope="module")
@@ -160,7 +161,7 @@ def test_a_progress_bar_on_a_terminal_only(files, capsys, monkeypatch):
         (["--n-jobs", "many"], "invalid int value: 'many'"),
         (["--plot", "figure.doc"], "--plot is a figure such as before_after.png"),
         (["--report", "page.pdf"], "--report is a page such as report.html"),
-        (["--json", "a.json", "--report", "a.html"], "are the same file"),
+        (["--json", "a.html", "--report", "a.html"], "are the same file"),
     ],
 )
 def test_wrong_usage(saved, capsys, monkeypatch, tmp_path, arguments, words):
@@ -186,7 +187,7 @@ def test_no_command_and_no_reference_are_wrong_usage(saved, capsys):
         (["--set", "coarse=0"], "coarse"),
         (["--fit", "shift,zoom"], "'fit' has no parameter 'zoom'"),
         (["--scaling", "cube"], "'cube'"),
-        (["--n-jobs", "0"], "'n_jobs'"),
+        (["--n-jobs", "0"], "error: --n-jobs is a number of processes"),
         (["--bounds", "scale_x=0.9,1.1"], "Add it to fit"),
         (["--max-shift", "0.01arcsec"], "smaller than a pixel"),
     ],
@@ -324,9 +325,9 @@ def _catalog(monkeypatch, found):
         asked.update(directory=directory, start=start, end=end, detector=detector, max_gap=max_gap)
         return found
 
-    module = types.ModuleType("sunalign.catalog")
+    module = types.ModuleType("sunalign.files.catalog")
     module.find_images = find_images
-    monkeypatch.setitem(sys.modules, "sunalign.catalog", module)
+    monkeypatch.setitem(sys.modules, "sunalign.files.catalog", module)
     monkeypatch.setattr(sunalign, "catalog", module, raising=False)
     return asked
 
@@ -397,7 +398,7 @@ def test_version(capsys):
 def test_the_demo_runs_as_a_command(tmp_path, capsys):
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-W", "error", "-m", "sunalign", "demo", "--out", str(tmp_path / "demo"), "--seed", "1"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, env=environment, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600, env=environment, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     names = sorted(path.name for path in (tmp_path / "demo").iterdir())
@@ -429,5 +430,124 @@ def test_the_demo_says_what_the_result_says(tmp_path):
     np.testing.assert_allclose(moved, [error.shift_x.value, error.shift_y.value], atol=0.3)
 
 
+def test_the_demo_draws_the_contours_before_and_after(tmp_path):
+    """Each panel has contours of its own colour, and they are the same ones, moved by the shift that was injected."""
+    from matplotlib.image import imread
+
+    from sunalign.demo import drawn_error, run_demo
+
+    result = run_demo(tmp_path, seed=0, say=lambda line: None)
+    path = tmp_path / "before_after.png"
+    assert path.stat().st_size < 700_000
+    picture = imread(path)[..., :3]
+    height, width, _ = picture.shape
+    assert (width, height) == (1375, 726)
+    assert result.success
+    middles = []
+    for half, colour in ((picture[:, : width // 2], (1, 0.18, 0.43)), (picture[:, width // 2 :], (0.13, 0.9, 1))):
+        drawn = np.abs(half - colour).max(axis=-1) < 0.15
+        assert 1000 < np.count_nonzero(drawn) < 0.1 * drawn.size
+        middles.append(np.nonzero(drawn)[0].mean())
+    # Rows count downwards; some 660 of them show 1120 arcsec.
+    shift = drawn_error(0).shift_y.to_value("arcsec")
+    assert middles[0] - middles[1] == pytest.approx(shift * 660 / 1120, abs=8)
+
+
 def test_the_demo_refuses_a_seed_below_zero(capsys, tmp_path):
     assert "seed of the demo is 0 or larger" in _error(capsys, "demo", "--out", tmp_path / "demo", "--seed", "-1")
+
+
+# Words, and what is refused before the fit
+
+
+def test_json_of_the_report_is_what_was_asked_for(files, capsys):
+    assert _align(files, "--report", files / "r.html", "--json", files / "r.json") == 0
+    assert "Wrote" in capsys.readouterr().out
+    assert json.loads((files / "r.json").read_text())["extra"]["fit"] == ["shift_x", "shift_y"]
+    assert (files / "r.html").exists()
+
+
+def _closed(folder):
+    """A folder where nothing can be created, not even by root."""
+    if os.geteuid() == 0:
+        return "/sys"
+    (folder / "closed").mkdir(mode=0o500)
+    return folder / "closed"
+
+
+@pytest.mark.parametrize(("option", "name"), [("-o", "o.fits"), ("--plot", "p.png"), ("--json", "j.json"),
+                                              ("--report", "r.html")])  # fmt: skip
+def test_a_closed_folder_is_found_before_the_fit(files, capsys, monkeypatch, option, name):
+    monkeypatch.setattr(sunalign, "align", lambda *a, **k: pytest.fail("It computed."))
+    folder = _closed(files)
+    said = _error(capsys, "align", files / "raster.fits", files / "imager.fits", option, f"{folder}/{name}")
+    assert f"{name} cannot be written to {folder}, where you may not create files" in said
+
+
+def test_targets_and_references_are_not_mixed_up(files, capsys):
+    target, reference = files / "raster.fits", files / "imager.fits"
+    shutil.copy(target, files / "raster_2.fits")
+    said = _usage(capsys, "align", target, files / "raster_2.fits", reference)
+    assert "raster_2.fits is of the target's instrument" in said
+    assert "There is one TARGET: run the command once for each" in said
+    assert "is TARGET and among the REFERENCE files" in _usage(capsys, "align", target, target, reference)
+    before = reference.read_bytes()
+    said = _usage(capsys, "align", target, reference, "-o", reference, "--overwrite")
+    assert "-o and REFERENCE are the same file" in said
+    assert reference.read_bytes() == before
+
+
+def test_a_pattern_that_was_not_expanded(files, capsys):
+    said = _error(capsys, "align", files / "raster.fits", files / "imag*.fits")
+    assert "that is a pattern, which is not expanded here, and 1 file would match it" in said
+    assert "without quotes the shell expands it" in said
+    (files / "c.json").write_text("{}")
+    assert "no files would match" in _error(capsys, "align", files / "rast_*.fits", files / "imager.fits")
+
+
+def test_windows_that_point_elsewhere_are_corrected_with_the_option_that_is_named(files, capsys):
+    with fits.open(files / "raster.fits") as hdus:
+        data, header = hdus[0].data, hdus[0].header.copy()
+    header["EXTNAME"], other = "LINE", header.copy()
+    other["EXTNAME"], other["CRVAL1"] = "OTHER", header["CRVAL1"] + 90 * u.arcsec.to(header["CUNIT1"])
+    path = files / "two.fits"
+    fits.HDUList([fits.PrimaryHDU(data, header), fits.ImageHDU(data, other)]).writeto(path)
+    sunalign.files.io.save_correction(files / "c.json", sunalign.Correction.from_parameters(3 * u.arcsec, 0 * u.arcsec))
+    assert main(["apply", str(files / "c.json"), str(path), "-o", str(files / "same.fits")]) == 0
+    said = capsys.readouterr().err
+    assert "HDU 1 ('OTHER') points elsewhere than HDU 0 ('LINE') and was left as it is" in said
+    assert "pass --hdus all to correct it too" in said
+    changed = {}
+    for words in ("all", "0,OTHER", "OTHER", "1"):
+        assert main(["apply", str(files / "c.json"), str(path), "-o", str(files / "o.fits"), "--hdus", words,
+                     "--overwrite"]) == 0  # fmt: skip
+        assert capsys.readouterr().err == ""
+        with fits.open(files / "o.fits") as hdus:
+            changed[words] = [hdus[i].header["CRVAL1"] != cards["CRVAL1"] for i, cards in enumerate((header, other))]
+    assert changed == {"all": [True, True], "0,OTHER": [True, True], "OTHER": [False, True], "1": [False, True]}
+    said = _error(capsys, "apply", files / "c.json", path, "-o", files / "n.fits", "--hdus", "7")
+    assert "two.fits has no HDU 7; it has 0 ('LINE'), 1 ('OTHER')" in said
+    assert "is not a number of pixels above 0" in _usage(capsys, "apply", files / "c.json", path, "--tolerance", "0")
+    assert "is not same-pointing, all, or a list" in _usage(capsys, "apply", files / "c.json", path, "--hdus", ",")
+
+
+@pytest.mark.parametrize("cards", [{"CDELT1": 0.0}, {"CDELT2": 0.0}])
+def test_a_pixel_size_of_0_is_told_by_every_command(files, capsys, cards):
+    with fits.open(files / "raster.fits", mode="update") as hdus:
+        hdus[0].header.update(cards)
+    sunalign.files.io.save_correction(files / "c.json", sunalign.Correction.from_parameters(3 * u.arcsec, 0 * u.arcsec))
+    words = f"has {next(iter(cards))} = 0"
+    assert words in _error(capsys, "align", files / "raster.fits", files / "imager.fits")
+    assert words in _error(capsys, "align", files / "imager.fits", files / "raster.fits")
+    assert words in _error(capsys, "apply", files / "c.json", files / "raster.fits")
+    assert words in _error(capsys, "raster", files / "raster.fits", files)
+
+
+def test_frames_left_out_are_told_in_whole_words(files, capsys):
+    (files / "cut.fits").write_bytes((files / "imager.fits").read_bytes()[:20000])
+    words = ["--max-shift", "60arcsec", "--set", "solar_rotation=none", "max_time_difference=5h"]
+    named = [str(files / name) for name in ("raster.fits", "imager.fits", "cut.fits")]
+    assert main(["align", *named, *words]) in (0, 3)
+    said = capsys.readouterr().err
+    size = (files / "imager.fits").stat().st_size
+    assert f"cut.fits (truncated: 20000 of {size} bytes are there). Fetch it again, or leave it away." in said

@@ -1,6 +1,8 @@
 """What a correction is: laws, and signs proved with astropy and sunpy only."""
 
+import copy
 import json
+import pickle
 
 import numpy as np
 import pytest
@@ -13,10 +15,10 @@ from astropy.coordinates import SkyCoord
 
 import sunpy.map
 
-from sunalign.coordinates import ARCSEC, PixelGrid, angles, direction
 from sunalign.correction import PARAMETERS, Correction, moved_pixels
 from sunalign.correctors import correct
 from sunalign.exceptions import CorrectionError
+from sunalign.geometry.coordinates import ARCSEC, PixelGrid, angles, direction
 
 SHAPE = (40, 60)
 
@@ -124,6 +126,23 @@ def test_errors_and_covariance_survive_json():
     assert again.error("shift_x") == 0.1 * u.arcsec
     assert np.isnan(again.error("rotation"))
     assert_allclose(again.covariance, np.diag([0.01, 1e-6]))
+
+
+def test_a_correction_whose_errors_are_not_known_equals_itself():
+    unknown = Correction.from_parameters(
+        3 * u.arcsec, errors={"shift_x": np.nan}, covariance=np.array([[np.nan, 0.0], [0.0, 1e-6]])
+    )
+    copies = (unknown, copy.deepcopy(unknown), pickle.loads(pickle.dumps(unknown)))
+    for again in (*copies, Correction.from_dict(unknown.to_dict())):
+        assert again == unknown
+        assert hash(again) == hash(unknown)
+    for other in (
+        Correction.from_parameters(3 * u.arcsec),
+        Correction.from_parameters(3 * u.arcsec, errors={"shift_x": 0.1}, covariance=unknown.covariance),
+        Correction.from_parameters(3 * u.arcsec, errors=unknown.errors, covariance=np.diag([1.0, 1e-6])),
+        Correction.from_parameters(3 * u.arcsec, errors=unknown.errors),
+    ):
+        assert other != unknown
 
 
 @given(correction=corrections())

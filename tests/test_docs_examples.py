@@ -76,12 +76,18 @@ def _copy(source, to):
             target.write_bytes(path.read_bytes())
 
 
+#: Rooms of which nothing is public, and one of which only what its ``__init__`` names is.
+INTERNAL = {"alignment", "geometry", "wcs"}
+
+
 def _public_modules():
     source = ROOT / "src" / "sunalign"
-    for path in sorted([*source.glob("*.py"), *source.glob("*/__init__.py"), *source.glob("testing/*.py")]):
+    for path in sorted([*source.glob("*.py"), *source.glob("*/*.py")]):
         parts = path.relative_to(source.parent).with_suffix("").parts
         parts = parts[:-1] if parts[-1] == "__init__" else parts
         if any(part.startswith("_") for part in parts) or parts[-1].startswith("checks"):
+            continue
+        if INTERNAL & set(parts) or (parts[1:2] == ("model",) and len(parts) > 2) or parts[1:] == ("files",):
             continue
         yield ".".join(parts), path
 

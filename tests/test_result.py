@@ -11,8 +11,8 @@ import astropy.units as u
 import sunalign
 from sunalign import simulate
 from sunalign.correction import Correction
-from sunalign.io import load_correction, save_correction
-from sunalign.quality import Quality
+from sunalign.files.io import load_correction, save_correction
+from sunalign.model.quality import Quality
 
 
 @pytest.fixture(scope="module")

@@ -2,22 +2,25 @@
 
 `align` compares a target with a reference whose pointing is trusted and writes the shift, scale and rotation it finds
 into the target's coordinates. The data are never resampled. Importing this package gives
-`~sunpy.map.GenericMap` and `~ndcube.NDCube` the method ``align_to``.
+`~sunpy.map.GenericMap` and `~ndcube.NDCube` the method ``align_to``: at once where they have been imported, else as
+soon as they are.
 """
 
+from functools import partial
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
-from sunalign._attach import attach, detach
+from sunalign._when_imported import when_imported
 
 if TYPE_CHECKING:
-    from sunalign._align import align
-    from sunalign._working_grid import reproject_to_reference
-    from sunalign.catalog import fido_query, find_images
+    from sunalign.alignment.align import align
+    from sunalign.alignment.attach import attach, detach
+    from sunalign.alignment.working_grid import reproject_to_reference
     from sunalign.correction import Correction
     from sunalign.correctors import correct
-    from sunalign.intensity import IntensityScaling
+    from sunalign.files.catalog import fido_query, find_images
+    from sunalign.model.intensity import IntensityScaling
     from sunalign.result import AlignmentResult
 
 try:
@@ -42,14 +45,27 @@ __all__ = [
 _HOMES = {
     "AlignmentResult": "result",
     "Correction": "correction",
-    "IntensityScaling": "intensity",
-    "align": "_align",
+    "IntensityScaling": "model.intensity",
+    "align": "alignment.align",
+    "attach": "alignment.attach",
     "correct": "correctors",
-    "fido_query": "catalog",
-    "find_images": "catalog",
-    "reproject_to_reference": "_working_grid",
+    "detach": "alignment.attach",
+    "fido_query": "files.catalog",
+    "find_images": "files.catalog",
+    "reproject_to_reference": "alignment.working_grid",
 }
-_MODULES = ("abc", "cubes", "io", "neighbours", "pointing", "registry", "simulate", "testing")
+_MODULES = (
+    "abc",
+    "correctors",
+    "files",
+    "images",
+    "pointing",
+    "registry",
+    "simulate",
+    "sunkit_image",
+    "testing",
+    "visualization",
+)
 
 
 def __getattr__(name: str) -> Any:
@@ -64,4 +80,5 @@ def __dir__() -> list[str]:
     return sorted({*globals(), *__all__, *_MODULES})
 
 
-attach()
+# Which imports both, and attaches: nobody who needs neither should wait for them.
+when_imported(("sunpy.map", "ndcube"), partial(import_module, "sunalign.alignment.attach"))

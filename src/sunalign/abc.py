@@ -2,7 +2,7 @@
 
 A plugin is a frozen, keyword-only dataclass: its constructor's keywords are its options. It implements one
 abstract method. NaN, masks, frozen parameters, caching, history, budget, workers and progress are the
-framework's work (`sunalign.objective.Objective`), so that no plugin has to care.
+framework's work (`sunalign.model.objective.Objective`), so that no plugin has to care.
 
 Masks are True where a pixel is to be ignored. Arrays are ``(ny, nx)``. Pixel coordinates are 0-based, ``x`` first.
 """
@@ -12,6 +12,7 @@ from __future__ import annotations
 import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
@@ -21,8 +22,9 @@ if TYPE_CHECKING:
 
     from sunalign.correction import Correction
     from sunalign.images import Image
-    from sunalign.objective import Objective, SearchSpace
-    from sunalign.reference import Reference
+    from sunalign.model.objective import Objective
+    from sunalign.model.reference import Reference
+    from sunalign.model.search_space import SearchSpace
 
 __all__ = [
     "Corrector",
@@ -43,20 +45,25 @@ class Plugin(ABC):
     @classmethod
     def option_names(cls) -> tuple[str, ...]:
         """Names of the options, read from the constructor's signature."""
-        parameters = inspect.signature(cls).parameters.values()
-        if any(p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD) for p in parameters):
-            raise TypeError(f"{cls.__name__} must name every option; *args and **kwargs cannot be matched to options.")
-        return tuple(p.name for p in parameters)
+        return _option_names(cls)
 
     def options(self) -> dict[str, Any]:
         """Options as given; they go into the result and into HISTORY."""
         return {name: getattr(self, name) for name in self.option_names()}
 
 
+@cache  # A signature takes longer to read than an option to find.
+def _option_names(cls: type[Plugin]) -> tuple[str, ...]:
+    parameters = inspect.signature(cls).parameters.values()
+    if any(p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD) for p in parameters):
+        raise TypeError(f"{cls.__name__} must name every option; *args and **kwargs cannot be matched to options.")
+    return tuple(p.name for p in parameters)
+
+
 class Metric(Plugin):
     """How alike two images on one pixel grid are. Larger is better."""
 
-    #: Intensity scaling the metric likes when the caller does not ask for one; see `sunalign.intensity`.
+    #: Intensity scaling the metric likes when the caller does not ask for one; see `sunalign.model.intensity`.
     scaling: ClassVar[str] = "sqrt"
 
     @abstractmethod
@@ -105,9 +112,35 @@ class Corrector(Plugin):
     #: What the corrector can express.
     parameters: ClassVar[frozenset[str]] = frozenset({"shift_x", "shift_y", "scale_x", "scale_y", "rotation"})
 
+    @classmethod
+    def accepts(cls, target: Any) -> bool:
+        """Whether this corrector is the one for a target when the caller names none; not unless overridden.
+
+        Parameters
+        ----------
+        target : object
+            What is to be corrected: a `~sunpy.map.GenericMap`, an `~ndcube.NDCube`, a path, or anything else.
+        """
+        return False
+
     @abstractmethod
-    def apply(self, target: Any, correction: Correction) -> Any:
-        """Return a new object of the target's type: data shared; mask, uncertainty, unit and metadata kept."""
+    def apply(self, target: Any, correction: Correction, *, provenance: str | None = None) -> Any:
+        """Write a correction into a target's coordinates.
+
+        Parameters
+        ----------
+        target : object
+            Never to be changed.
+        correction : `~sunalign.Correction`
+        provenance : `str`, optional
+            Lines for HISTORY that say how the correction was found.
+
+        Returns
+        -------
+        object
+            A new one of the target's type: data shared; mask, uncertainty, unit and metadata kept. For a path, the
+            path of a new file.
+        """
 
 
 class ShiftSurface(NamedTuple):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import ast
 import os
+import re
 import sys
 import traceback
 import warnings
@@ -89,7 +90,7 @@ def _tidy(debug: bool) -> Iterator[None]:
             finally:
                 for warning in caught:
                     if debug or issubclass(warning.category, SunalignUserWarning):
-                        print(f"sunalign: warning: {warning.message}", file=sys.stderr)
+                        print(f"sunalign: warning: {_typed(str(warning.message))}", file=sys.stderr)
     finally:
         log.setLevel(level)
 
@@ -97,12 +98,36 @@ def _tidy(debug: bool) -> Iterator[None]:
 def _words(error: Exception) -> str:
     from sunalign.exceptions import PluginError
 
-    text = str(error.args[0] if isinstance(error, KeyError) and error.args else error).replace(
-        "overwrite=True", "--overwrite"
-    )
+    text = _typed(str(error.args[0] if isinstance(error, KeyError) and error.args else error))
+    if isinstance(error, OSError) and error.filename and error.strerror:
+        return f"{error.filename}: {error.strerror}."
     # Errors meant for the user are whole sentences; of the others the kind says more than the message.
     ours = isinstance(error, (ValueError, TypeError, OSError, PluginError)) and bool(text)
     return text if ours else f"{type(error).__name__}: {text}. Run it again with --debug to see where."
+
+
+#: What an option of the command is called in Python, where messages come from.
+_TYPED = {
+    "overwrite=True": "--overwrite",
+    "hdus='all'": "--hdus all",
+    "'tolerance'": "--tolerance",
+    "'max_shift'": "--max-shift",
+    "max_shift": "--max-shift",
+    "max_gap": "--max-gap",
+    "'n_jobs'": "--n-jobs",
+    "n_jobs": "--n-jobs",
+    "'reference_builder'": "--reference-builder",
+    "reference_builder": "--reference-builder",
+    "working_grid='target'": "--set working_grid=target",
+    "sunalign.correct() or 'sunalign apply'": "'sunalign apply'",
+    "(in Python sorted(glob.glob(...)), in a shell without quotes)": "(without quotes the shell expands it)",
+}
+_PYTHON = re.compile("|".join(rf"(?<![\w-]){re.escape(name)}(?!\w)" for name in sorted(_TYPED, key=len, reverse=True)))
+
+
+def _typed(text: str) -> str:
+    """Message with options as they are typed."""
+    return _PYTHON.sub(lambda match: _TYPED[match[0]], text)
 
 
 # The command line.
@@ -186,11 +211,21 @@ def _add_search(parser: argparse.ArgumentParser) -> None:
     output.add_argument("--json", type=Path, metavar="FILE", help="the correction, as 'sunalign apply' reads it")
     output.add_argument("--report", type=Path, metavar="FILE", help="HTML page, with JSON beside it")
     output.add_argument("--overwrite", action="store_true", help="replace files that exist")
+    _add_windows(output)
+
+
+def _add_windows(parser: Any) -> None:
+    parser.add_argument("--hdus", type=_hdus, default="same-pointing", metavar="LIST",
+                        help="images to correct: same-pointing, all, or numbers and names such as 0,1,MgIX "
+                        "(default: %(default)s)")  # fmt: skip
+    parser.add_argument("--tolerance", type=_pixels, default=0.1, metavar="PIXELS",
+                        help="largest error of the written coordinates (default: %(default)s)")  # fmt: skip
 
 
 def _add_apply(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("correction", type=Path, metavar="CORRECTION.json", help="as 'align --json' writes it")
     _add_files(parser, "_aligned")
+    _add_windows(parser)
 
 
 def _add_undo(parser: argparse.ArgumentParser) -> None:
@@ -217,6 +252,25 @@ def _add_demo(parser: argparse.ArgumentParser) -> None:
 
 def _names(text: str) -> tuple[str, ...]:
     return tuple(word.strip() for word in text.split(",") if word.strip())
+
+
+def _hdus(text: str) -> str | tuple[int | str, ...]:
+    if text in ("same-pointing", "all"):
+        return text
+    words = _names(text)
+    if not words:
+        raise argparse.ArgumentTypeError(f"{text!r} is not same-pointing, all, or a list such as 0,1,MgIX")
+    return tuple(int(word) if word.isdigit() else word for word in words)
+
+
+def _pixels(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not value > 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of pixels above 0, such as 0.1")
+    return value
 
 
 def _angle(text: str) -> u.Quantity:
@@ -274,11 +328,45 @@ def _bounds(text: str) -> tuple[str, tuple[Any, ...]]:
 
 
 def _align(options: argparse.Namespace) -> int:
+    _check_instruments(options.target, options.reference)
     return _run(options, options.reference if len(options.reference) > 1 else options.reference[0])
 
 
+def _check_instruments(target: Path, references: Sequence[Path]) -> None:
+    """Refuse references of several instruments where one is the target's: it may be meant as another target."""
+    if any(_same(path, target) for path in references):
+        raise UsageError(f"{target} is TARGET and among the REFERENCE files; give it once.")
+    if len(references) < 2:
+        return
+    names = {path: _instrument(path) for path in references}
+    own = _instrument(target)
+    same = [path for path, name in names.items() if name and name == own]
+    others = [path for path, name in names.items() if name and name != own]
+    if own and same and others:
+        more = f" and {len(same) - 1} more" if len(same) > 1 else ""
+        raise UsageError(
+            f"{same[0]}{more} is of the target's instrument ({own}) and {others[0]} of another ({names[others[0]]}), "
+            f"so they cannot make one reference. There is one TARGET: run the command once for each, or leave it out."
+        )
+
+
+def _instrument(path: Path) -> str:
+    """Spacecraft, instrument and detector of a file; empty where they cannot be read, which is told later."""
+    from astropy.io import fits
+
+    from sunalign.wcs.fits_plane import first_on_sky
+
+    try:
+        with fits.open(path) as hdus:
+            header = first_on_sky(hdus, path).header
+            words = [str(header.get(key, "")).strip() for key in ("OBSRVTRY", "TELESCOP", "INSTRUME", "DETECTOR")]
+    except (OSError, ValueError, TypeError):
+        return ""
+    return " ".join(dict.fromkeys(word for word in words if word))
+
+
 def _raster(options: argparse.Namespace) -> int:
-    from sunalign.catalog import find_images
+    from sunalign.files.catalog import find_images
     from sunalign.images import to_image
 
     _check_outputs(options)
@@ -335,7 +423,8 @@ def _check_outputs(options: argparse.Namespace) -> None:
     """Refuse before an hour of computation what would be refused after it."""
     from matplotlib.backend_bases import FigureCanvasBase
 
-    from sunalign.report import json_path
+    from sunalign.files.io import check_output
+    from sunalign.visualization.report import json_path
 
     paths = {
         "-o": options.output,
@@ -348,10 +437,17 @@ def _check_outputs(options: argparse.Namespace) -> None:
     if options.report is not None:
         if options.report.suffix.lower() not in (".html", ".htm"):
             raise UsageError(f"--report is a page such as report.html; got {options.report}.")
+        if _same(json_path(options.report), options.json):
+            # The JSON beside the page is what --json would write.
+            options.json = None
+            del given["--json"]
         given["the JSON of --report"] = json_path(options.report)
-    seen: dict[str, str] = {os.path.realpath(options.target): "TARGET"} if not options.overwrite else {}
+    # A reference is never replaced; the target is by its corrected copy, if that is asked for.
+    seen: dict[str, str] = {os.path.realpath(path): "REFERENCE" for path in getattr(options, "reference", ())}
+    if not options.overwrite:
+        seen[os.path.realpath(options.target)] = "TARGET"
     for option, path in given.items():
-        _check_output(path, options.overwrite)
+        check_output(Path(os.path.realpath(path)), options.overwrite)
         if (other := seen.setdefault(os.path.realpath(path), option)) != option:
             raise UsageError(f"{option} and {other} are the same file {path}.")
     if "drift" not in options.fit and (options.pointing is not None or options.lookup is not None):
@@ -367,14 +463,12 @@ def _check_outputs(options: argparse.Namespace) -> None:
             raise UsageError(f"--plot is a figure such as before_after.png ({listed}); got {options.plot}.")
 
 
-def _check_output(path: Path, overwrite: bool) -> None:
-    from sunalign.io import _check_output as check
-
-    check(Path(os.path.realpath(path)), overwrite)
+def _same(one: Path, other: Path | None) -> bool:
+    return other is not None and os.path.realpath(one) == os.path.realpath(other)
 
 
 def _write(options: argparse.Namespace, result: AlignmentResult) -> None:
-    from sunalign.io import apply_to_file, atomic_write, save_correction
+    from sunalign.files.io import apply_to_file, atomic_write, save_correction
     from sunalign.visualization._axes import off_screen
 
     overwrite: bool = options.overwrite
@@ -385,8 +479,10 @@ def _write(options: argparse.Namespace, result: AlignmentResult) -> None:
             options.output,
             overwrite=overwrite,
             provenance=result.provenance(),
-            pointing=result.pointing,
+            pointing=result.found_pointing,
             lookup=options.lookup,
+            hdus=options.hdus,
+            tolerance=options.tolerance,
         )
         print(f"Wrote {options.output}")
     if options.pointing is not None and result.pointing is not None:
@@ -406,20 +502,29 @@ def _write(options: argparse.Namespace, result: AlignmentResult) -> None:
 
 
 def _apply(options: argparse.Namespace) -> int:
-    from sunalign.io import apply_to_file, load_correction
+    from sunalign.files.io import apply_to_file, load_correction
     from sunalign.pointing import load_pointing
 
     correction, pointing = load_correction(options.correction), load_pointing(options.correction)
     source = f"sunalign correction from {options.correction.name}"
 
     def write(path: Path, output: Path, overwrite: bool) -> None:
-        apply_to_file(path, correction, output, overwrite=overwrite, provenance=source, pointing=pointing)
+        apply_to_file(
+            path,
+            correction,
+            output,
+            overwrite=overwrite,
+            provenance=source,
+            hdus=options.hdus,
+            tolerance=options.tolerance,
+            pointing=pointing,
+        )
 
     return _each(options, write)
 
 
 def _undo(options: argparse.Namespace) -> int:
-    from sunalign.io import undo_file
+    from sunalign.files.io import undo_file
 
     def write(path: Path, output: Path, overwrite: bool) -> None:
         undo_file(path, output, overwrite=overwrite)

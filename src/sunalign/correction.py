@@ -10,8 +10,8 @@ import numpy as np
 
 import astropy.units as u
 
-from sunalign.coordinates import ARCSEC, PixelGrid, angles, tangent_basis
 from sunalign.exceptions import CorrectionError
+from sunalign.geometry.coordinates import ARCSEC, PixelGrid, angles, nearest_turn, tangent_basis
 
 __all__ = ["PARAMETERS", "UNITS", "Correction", "moved_pixels", "with_error"]
 
@@ -150,7 +150,7 @@ class Correction:
             shift=_wrapped(end - start) / ARCSEC * u.arcsec,
             matrix=after_linear @ np.linalg.inv(before_linear),
             pivot=start / ARCSEC * u.arcsec,
-            axes=before_linear / np.hypot(*before_linear),
+            axes=old.axes(cx, cy),
         )
 
     @property
@@ -181,12 +181,12 @@ class Correction:
     def rotation(self) -> u.Quantity:
         """Mean counter-clockwise turn of the two pixel axes on the sky."""
         first, second = self._turns
-        return np.degrees(first + _half_turns(second - first) / 2) * u.deg
+        return np.degrees(first + nearest_turn(second - first) / 2) * u.deg
 
     @property
     def shear(self) -> u.Quantity:
         """Difference of the turns of the two pixel axes, 0 for what five parameters can express."""
-        return np.degrees(_half_turns(self._turns[1] - self._turns[0])) * u.deg
+        return np.degrees(nearest_turn(self._turns[1] - self._turns[0])) * u.deg
 
     @property
     def _turns(self) -> np.ndarray:
@@ -282,7 +282,13 @@ class Correction:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Correction):
             return NotImplemented
-        return self.to_dict() == other.to_dict()
+        return all(
+            np.array_equal(getattr(self, name), getattr(other, name)) for name in ("shift", "matrix", "pivot", "axes")
+        ) and (_same(self._known_errors, other._known_errors) and _same(self.covariance, other.covariance))
+
+    @property
+    def _known_errors(self) -> np.ndarray:
+        return np.array([self.errors.get(name, np.inf) for name in PARAMETERS], float)
 
     def __hash__(self) -> int:
         return hash((tuple(self.parameters.values()), tuple(self.pivot.value)))
@@ -321,9 +327,12 @@ def _rotation(angle: float) -> np.ndarray:
     return np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
 
 
-def _half_turns(angle: float) -> float:
-    return (angle + np.pi) % (2 * np.pi) - np.pi
+def _same(one: np.ndarray | None, other: np.ndarray | None) -> bool:
+    """Whether two arrays of errors are equal; an error that is not known equals itself."""
+    if one is None or other is None:
+        return one is other
+    return np.array_equal(one, other, equal_nan=True)
 
 
 def _wrapped(difference: np.ndarray) -> np.ndarray:
-    return np.array([_half_turns(difference[0]), difference[1]])
+    return np.array([nearest_turn(difference[0]), difference[1]])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -15,11 +16,17 @@ from sunalign.correction import PARAMETERS, UNITS, with_error
 from sunalign.exceptions import AlignmentError
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
     from sunalign.result import AlignmentResult
-    from sunalign.simulate import PointingError
+    from sunalign.simulate import PointingError, Simulated
 
 __all__ = ["run_demo"]
 
+#: Before and after on a golden Sun.
+_COLOURS = {"before": "#ff2f6d", "after": "#22e6ff"}
+_LEVELS = (84.0, 95.0)
 _FILES = ("imager.fits", "raster.fits", "raster_aligned.fits", "before_after.png")
 
 
@@ -48,15 +55,14 @@ def run_demo(
     `~sunalign.AlignmentResult`
     """
     import sunalign
-    from sunalign import simulate
-    from sunalign.io import apply_to_file, atomic_write
+    from sunalign.files.io import apply_to_file, atomic_write
     from sunalign.visualization._axes import off_screen
 
     imager, raster, aligned, figure = (Path(directory) / name for name in _FILES)
     _check(directory, overwrite)
     error = drawn_error(seed)
     say("Simulating an imager frame and a slit raster whose header is wrong ...")
-    pair = simulate.raster_pair(seed, error=error)
+    pair = observed(seed, error)
     assert pair.reference is not None
     Path(directory).mkdir(parents=True, exist_ok=True)
     for path, image in ((imager, pair.reference), (raster, pair.target)):
@@ -67,7 +73,7 @@ def run_demo(
     result = sunalign.align(raster, imager, fit=("shift", "scale", "rotation"), rng=seed, on_doubt="ignore")
     apply_to_file(raster, result.correction, aligned, overwrite=overwrite, provenance=result.provenance())
     with off_screen(), atomic_write(figure, overwrite) as temporary:
-        result.plot().savefig(temporary, dpi=120)
+        _save(draw(result), temporary)
 
     say(comparison(result, error))
     say(f"The score rose from {result.initial_score:.4f} to {result.score:.4f}. {result.message}")
@@ -100,6 +106,89 @@ def drawn_error(seed: int) -> PointingError:
         scale_y=float(scale_y),
         rotation=float(rotation) * u.deg,
     )
+
+
+def observed(seed: int, error: PointingError) -> Simulated:
+    """A raster of active regions at the west limb, and an imager's frame of them, from 0.45 AU.
+
+    Parameters
+    ----------
+    seed : `int`
+        Of the Sun and the noise.
+    error : `~sunalign.simulate.PointingError`
+        The correction that the raster's header needs.
+
+    Returns
+    -------
+    `~sunalign.simulate.Simulated`
+    """
+    from sunalign import simulate
+
+    sun = simulate.Scene(seed=seed + 3, center=(64 * u.deg, 12 * u.deg), extent=(76 * u.deg, 50 * u.deg), loops=24)
+    return simulate.raster_pair(
+        seed,
+        error=error,
+        scene=sun,
+        observer=simulate.observer(0.45 * u.AU, 0 * u.deg, 4 * u.deg, sun.time),
+        center=(1750 * u.arcsec, 140 * u.arcsec),
+        n_steps=216,
+        n_slit=530,
+        step=4 * u.arcsec,
+        slit_pixel=2.196 * u.arcsec,
+        reference_scale=2.2 * u.arcsec,
+        reference_shape=(520, 540),
+    )
+
+
+def draw(result: AlignmentResult) -> Figure:
+    """The imager's picture with the raster's contours, as its header has them and as corrected.
+
+    Parameters
+    ----------
+    result : `~sunalign.AlignmentResult`
+
+    Returns
+    -------
+    `~matplotlib.figure.Figure`
+    """
+    from sunalign.visualization._axes import new_figure, picture_of, plain_wcs, sky_axes
+
+    picture = picture_of(result)
+    wcs = plain_wcs(picture.grid)
+    figure = new_figure(12.5, 6.6)
+    axes = [sky_axes(figure, (1, 2, k), wcs, label_y=k == 1) for k in (1, 2)]
+    result.plot(axes=axes, levels=_LEVELS, annotate=False)
+    titles = {"before": "before: as the header of the raster has it", "after": "after: as corrected"}
+    scores = {"before": result.initial_score, "after": result.score}
+    for ax, (when, title) in zip(axes, titles.items(), strict=True):
+        _gild(ax, picture.data)
+        for contours in ax.collections:
+            contours.set(edgecolor=_COLOURS[when], linewidth=1.6)
+        for outline in ax.lines:
+            outline.set(color=_COLOURS[when], linewidth=1.2)
+        ax.set_title(f"{title}, score {scores[when]:.3f}", fontsize="x-large")
+    return figure
+
+
+def _gild(ax: Axes, data: np.ndarray) -> None:
+    """Show the Sun in the gold of 171 Å, from the corona off the limb to the brightest loops."""
+    import sunpy.visualization.colormaps  # noqa: F401  (registers them)
+
+    low, quiet, high = np.nanpercentile(data, (0.5, 50, 99.8))
+    image = ax.images[0]
+    image.set(data=np.arcsinh(np.clip(data, low, high) / quiet), cmap="sdoaia171", interpolation="bilinear")
+    image.autoscale()
+
+
+def _save(figure: Figure, path: Path) -> None:
+    """As a PNG of 256 colours, a third as large as with all of them."""
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=110)
+    buffer.seek(0)
+    with Image.open(buffer) as picture:
+        picture.convert("RGB").quantize(256, kmeans=3, dither=Image.Dither.NONE).save(path, format="png", optimize=True)
 
 
 def comparison(result: AlignmentResult, error: PointingError) -> str:

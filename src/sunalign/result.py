@@ -14,12 +14,12 @@ from astropy.table import QTable
 
 from sunalign.correction import PARAMETERS, UNITS, Correction, with_error
 from sunalign.images import Image
-from sunalign.objective import SearchSpace
+from sunalign.model.problem import Problem
+from sunalign.model.quality import Quality
+from sunalign.model.reference import Reference
+from sunalign.model.search_space import SearchSpace
+from sunalign.model.surface import SearchSurface
 from sunalign.pointing import Drift
-from sunalign.problem import Problem
-from sunalign.quality import Quality
-from sunalign.reference import Reference
-from sunalign.surface import SearchSurface
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -46,24 +46,25 @@ class AlignmentResult:
     success : `bool`
         Whether the answer can be trusted; ``message`` says why not.
     message : `str`
-    quality : `~sunalign.quality.Quality`
+    quality : `~sunalign.model.quality.Quality`
     history : `~astropy.table.QTable`
         Every evaluation at full resolution.
     nfev, nit : `int`
         Images compared, and iterations of the optimizer.
     plugins : mapping
-        Name and options of the metric, optimizer, reference builder and corrector.
+        Name and options of the metric, optimizer, reference builder and corrector; under ``"refined by"`` those of an
+        optimizer that another one handed over to.
     assumptions : mapping
         What was taken for granted: intensity scaling, limits, how time was read, where the observer's motion is from.
     target : `~sunalign.images.Image`
         As it was compared, masked but not scaled.
-    reference : `~sunalign.reference.Reference`
+    reference : `~sunalign.model.reference.Reference`
         As it was built, not scaled.
-    surface : `~sunalign.surface.SearchSurface` or `None`
+    surface : `~sunalign.model.surface.SearchSurface` or `None`
         Coarse correlation over the shifts, from which the quality was read.
-    problem : `~sunalign.problem.Problem`
+    problem : `~sunalign.model.problem.Problem`
         The forward model, for further questions.
-    space : `~sunalign.objective.SearchSpace`
+    space : `~sunalign.model.search_space.SearchSpace`
         The free parameters and the bounds within which they were sought.
     drift : `~sunalign.pointing.Drift` or `None`
         Pointing of the columns beyond ``correction``, where that was asked for; ``pointing`` is its table.
@@ -106,13 +107,18 @@ class AlignmentResult:
         """What is to be added, column by column, to the corrected coordinates; `None` where no drift was fitted."""
         return None if self.drift is None else self.drift.table
 
+    @property
+    def found_pointing(self) -> QTable | None:
+        """The same where there is something to be added, for what is written; `None` where a drift was refused."""
+        return None if self.drift is None or self.drift.refused else self.drift.table
+
     def summary(self) -> str:
         """Several lines for a person."""
         lines = [
             f"Alignment of {self.target.name}: {'good' if self.success else 'DOUBTFUL'}",
             *(f"  {name:<9}{value}" for name, value in self._parameter_lines()),
             f"  score    {self.score:.4f} (before: {self.initial_score:.4f}), {self.nfev} evaluations",
-            f"  by       {', '.join(plugin['name'] for plugin in self.plugins.values())}",
+            f"  by       {', '.join(map(_name, self.plugins.values()))}",
         ]
         lines += [f"  drift    {line}" for line in (self.drift.lines() if self.drift is not None else ())]
         lines += [f"  assumed  {key}: {value}" for key, value in self.assumptions.items()]
@@ -231,8 +237,8 @@ class AlignmentResult:
         overwrite: bool = False,
         progress: bool | Callable[..., Any] | None = None,
     ) -> Path:
-        """Write all of it as one HTML page, and as JSON beside it; see `sunalign.report.write_report`."""
-        from sunalign.report import write_report
+        """Write all of it as one HTML page, and as JSON beside it; see `sunalign.visualization.report.write_report`."""
+        from sunalign.visualization.report import write_report
 
         return write_report(self, path, overwrite=overwrite, progress=progress)
 
@@ -249,8 +255,13 @@ class AlignmentResult:
         )
 
 
+def _name(plugin: Mapping[str, Any]) -> str:
+    return f"{plugin['name']} and {plugin['refined by']['name']}" if "refined by" in plugin else str(plugin["name"])
+
+
 def _call(plugin: Mapping[str, Any]) -> str:
-    return f"{plugin['name']}({', '.join(f'{k}={v!r}' for k, v in plugin['options'].items())})"
+    call = f"{plugin['name']}({', '.join(f'{k}={v!r}' for k, v in plugin['options'].items())})"
+    return f"{call}, refined by {_call(plugin['refined by'])}" if "refined by" in plugin else call
 
 
 def _plain(value: Any) -> Any:

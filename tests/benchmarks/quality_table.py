@@ -1,9 +1,11 @@
-"""Which signs tell a wrong answer from a right one: the table behind `sunalign.quality.LIMITS`.
+"""Which signs tell a wrong answer from a right one: the table behind `sunalign.model.quality.LIMITS`.
 
 Run ``python tests/benchmarks/quality_table.py`` to remake it (about ten minutes; ``--cases 120`` for a look). Cases are
 simulated rasters: solvable ones over a range of noise, mismatch, masks, sizes and pointing errors (up to 40 reference
-pixels of shift along each axis, 8 % of scale and 1 degree of rotation); and ones that have no right answer, or none
-within the bounds. An answer is right when no corner of the target is off by more than two reference pixels.
+pixels of shift along each axis, 8 % of scale and 1 degree of rotation); ones that have no right answer, or none within
+the bounds; and images: of which a finer reference covers 25 to 100 % ("part covered"), with an eight times coarser
+reference, and of one detector with a pattern on both images while the Sun moved. An answer is right when no corner of
+the target is off by more than two reference pixels of a raster, 8.88 arcsec.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ import json
 import os
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
@@ -20,6 +23,7 @@ for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
 
 import joblib
 import numpy as np
+from scipy import ndimage
 
 import astropy.units as u
 
@@ -29,7 +33,8 @@ import sunalign
 from sunalign import simulate
 from sunalign.simulate import PointingError, Simulated
 
-REACH = 40 * 4.44  # arcsec: 40 reference pixels
+PIXEL = 4.44  # arcsec
+REACH = 40 * PIXEL
 MAX_SHIFT = 1.1 * REACH * u.arcsec
 FIT = ("shift", "scale", "rotation")
 SIGNS = ("score", "peak_significance", "peak_ratio", "split_half", "movement", "overlap")
@@ -61,6 +66,73 @@ def _spoiled(**how: object) -> Kind:
     return lambda rng, seed: _pair(rng, seed, spoil=how)
 
 
+def _part_covered(rng: np.random.Generator, seed: int) -> Simulated:
+    """A reference with pixels a quarter as large that covers the middle of the target, or a bit beside it."""
+    n, scale = 96, PIXEL * u.arcsec
+    side = np.sqrt(rng.uniform(0.25, 1.0))
+    beside = 0.4 * (1 - side) * n * scale * rng.uniform(-1, 1, 2)
+    reference = {"center": (40 * u.arcsec + beside[0], -30 * u.arcsec + beside[1])}
+    return simulate.image_pair(
+        seed % 40,
+        shape=(n, n),
+        scale=scale,
+        reference_scale=scale / 4,
+        reference_shape=(round(4 * n * side),) * 2,
+        reference=reference,
+        snr=float(rng.choice([20, 8, 3])),
+        error=_error(rng, REACH / 2),
+        rng=[seed, int(rng.integers(1 << 30))],
+    )
+
+
+def _coarse_reference(rng: np.random.Generator, seed: int) -> Simulated:
+    n, scale = int(rng.choice([256, 512])), PIXEL / 8 * u.arcsec
+    return simulate.image_pair(
+        seed % 40,
+        shape=(n, n),
+        scale=scale,
+        snr=float(rng.choice([8, 3, 1])),
+        error=_error(rng, 40 * scale.value),
+        margin=260 * u.arcsec,
+        rng=[seed, int(rng.integers(1 << 30))],
+    )
+
+
+def _fixed_pattern(rng: np.random.Generator, seed: int) -> Simulated:
+    """Two images with one header by one detector, whose pattern is on both while the Sun moved."""
+    n, scale, centre = 160, PIXEL * u.arcsec, np.array([40, -30]) * u.arcsec
+    moved = rng.uniform(2, 12) * np.exp(2j * np.pi * rng.uniform()) * scale
+    moved = u.Quantity([moved.real, moved.imag])
+    pair = simulate.image_pair(
+        seed % 40,
+        shape=(n, n),
+        scale=scale,
+        roll=0 * u.deg,
+        center=tuple(centre),
+        reference_shape=(n, n),
+        reference={"center": tuple(centre - moved)},
+        error=PointingError(shift_x=moved[0], shift_y=moved[1]),
+        snr=float(rng.choice([20, 8])),
+        rng=[seed, int(rng.integers(1 << 30))],
+    )
+    sensitivity = _sensitivity(rng, n)
+    target, reference = (sunpy.map.Map(m.data * sensitivity, m.meta) for m in (pair.target, pair.reference))
+    return replace(pair, target=target, reference=reference)
+
+
+def _sensitivity(rng: np.random.Generator, n: int) -> np.ndarray:
+    """Checkerboard, dust, or pixels that differ."""
+    y, x = np.mgrid[:n, :n]
+    strength, kind = rng.uniform(0.1, 0.8), rng.choice(3)
+    if kind == 0:
+        size = int(rng.choice([1, 2, 4, 8]))
+        return 1 + strength * (2 * ((y // size + x // size) % 2) - 1)
+    if kind == 1:
+        grains = ndimage.gaussian_filter((rng.random((n, n)) < 0.02).astype(float), 2.0)
+        return 1 - strength * np.minimum(grains / 0.04, 1)
+    return np.maximum(1 + strength * rng.normal(size=(n, n)), 0.1)
+
+
 KINDS: dict[str, tuple[int, Kind]] = {
     "plain": (6, _pair),
     "mismatch": (5, lambda rng, seed: _pair(rng, seed, mismatch=float(rng.uniform(0.2, 0.6)))),
@@ -71,6 +143,9 @@ KINDS: dict[str, tuple[int, Kind]] = {
     "other field": (5, lambda rng, seed: _pair(rng, seed, target_scene=_scene(seed + 17))),
     "featureless": (2, lambda rng, seed: _pair(rng, seed, target_scene=_scene(seed, contrast=0.0))),
     "beyond range": (3, lambda rng, seed: _pair(rng, seed, error=_beyond(rng))),
+    "part covered": (3, _part_covered),
+    "coarse ref.": (2, _coarse_reference),
+    "fixed pattern": (3, _fixed_pattern),
 }
 
 
@@ -99,7 +174,7 @@ def measure(kind: str, seed: int) -> dict[str, object]:
     result = sunalign.align(pair.target, pair.reference, fit=FIT, max_shift=MAX_SHIFT, on_doubt="ignore")
     signs = {name: getattr(result.quality, name, result.score) for name in SIGNS}
     unsolvable = kind in ("other field", "featureless", "beyond range")
-    error = np.inf if unsolvable else corner_error(result.aligned, pair.truth) / 4.44
+    error = np.inf if unsolvable else corner_error(result.aligned, pair.truth) / PIXEL
     return {"kind": kind, "seed": seed, **signs, "at_bound": bool(result.quality.at_bound), "error": error,
             "accepted": result.success}  # fmt: skip
 
@@ -153,7 +228,7 @@ def table(rows: list[dict[str, object]]) -> str:
 def main() -> None:
     """Run from the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--cases", type=int, default=580)
+    parser.add_argument("--cases", type=int, default=740)
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--json", help="also write every case here")
     arguments = parser.parse_args()

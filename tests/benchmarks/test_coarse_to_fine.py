@@ -18,9 +18,9 @@ import sunpy.map
 
 import sunalign
 from sunalign import simulate
-from sunalign.objective import Objective
+from sunalign.model.objective import Objective
+from sunalign.model.reference import ImageReference
 from sunalign.optimizers import CoarseToFine, HillClimb
-from sunalign.reference import ImageReference
 from sunalign.simulate import PointingError
 
 ALL = ("shift", "scale", "rotation")

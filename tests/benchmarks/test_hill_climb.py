@@ -12,7 +12,7 @@ import astropy.units as u
 import sunalign
 from sunalign import simulate
 from sunalign.metrics import NCC
-from sunalign.objective import Objective
+from sunalign.model.objective import Objective
 from sunalign.optimizers import CoarseToFine, HillClimb
 
 FIT = ("shift", "scale")
@@ -27,7 +27,7 @@ def aligned():
 
 @pytest.fixture(scope="module")
 def space(aligned):
-    from sunalign._search_space import limits_of, make_space, start_values
+    from sunalign.alignment.search import limits_of, make_space, start_values
 
     problem = aligned.problem
     begin = start_values(None, problem._pivot_sky)

@@ -13,11 +13,11 @@ from scipy import ndimage
 
 from astropy.wcs import WCS
 
-from sunalign.coordinates import PixelGrid
+from sunalign.geometry.coordinates import PixelGrid
 from sunalign.images import Image
 from sunalign.metrics import NCC, GradientCorrelation, MutualInformation, Residual
-from sunalign.problem import Problem
-from sunalign.reference import ImageReference
+from sunalign.model.problem import Problem
+from sunalign.model.reference import ImageReference
 
 SHAPES = [(155, 225), (512, 512), (1024, 1024)]
 NAMES = ("shift_x", "shift_y", "scale_x", "scale_y")

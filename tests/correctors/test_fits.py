@@ -13,7 +13,7 @@ from ndcube import NDCube
 from sunalign.correction import Correction
 from sunalign.correctors import FITSCorrector, correct, corrector_for
 from sunalign.exceptions import CorrectionError
-from sunalign.io import undo_file
+from sunalign.files.io import undo_file
 
 CORRECTION = Correction.from_parameters(3 * u.arcsec, scale_x=1.02, pivot=(100, -200) * u.arcsec)
 

@@ -6,7 +6,8 @@ import numpy as np
 from scipy.optimize import OptimizeResult
 
 from sunalign.abc import Optimizer
-from sunalign.objective import Objective, SearchSpace
+from sunalign.model.objective import Objective
+from sunalign.model.search_space import SearchSpace
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +38,7 @@ class Spiral(Optimizer):
         best, score = space.start, objective(space.start)
         width = (space.upper - space.lower) / 2
         for _ in range(self.n_rounds):
-            objective.iteration += 1
+            objective.new_iteration()
             points = space.clip(best + rng.normal(scale=0.5, size=(self.n_points, len(space))) * width)
             scores = objective.many(points)
             if scores.max() > score:

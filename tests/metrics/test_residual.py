@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sunalign.intensity import IntensityScaling
 from sunalign.metrics import NCC, Residual
+from sunalign.model.intensity import IntensityScaling
+from sunalign.model.reference import ImageReference
 from sunalign.optimizers import ScipyOptimizer
-from sunalign.reference import ImageReference
 from sunalign.testing.helpers import run, small_problem
 from sunalign.testing.strategies import masked_pairs
 

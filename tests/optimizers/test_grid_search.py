@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sunalign.objective import BudgetSpent, SearchSpace
+from sunalign.model.budget import BudgetSpent
+from sunalign.model.search_space import SearchSpace
 from sunalign.optimizers import GridSearch
 from sunalign.testing.helpers import run, small_problem
 
@@ -39,6 +40,13 @@ def test_steps_are_reference_pixels_from_the_start():
     np.testing.assert_allclose(axes["shift_x"], [-6.5, -2.5, 1.5, 5.5, 9.5])
     np.testing.assert_allclose(axes["shift_y"], np.arange(-10, 11, 2.0))
     assert axes["rotation"].tolist() == [0.0]
+
+
+def test_a_step_of_zero_holds_a_parameter():
+    case = small_problem(fit=("shift", "scale"), max_shift=8.0)
+    axes = run(GridSearch(step={"shift": 1.0, "scale": 0}), case.objective()).axes
+    assert axes["scale_x"].tolist() == axes["scale_y"].tolist() == [1.0]
+    assert len(axes["shift_x"]) == 5
 
 
 def test_by_default_shifts_are_a_pixel_apart_and_the_others_few():
@@ -103,8 +111,8 @@ def test_budget_goes_through():
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"step": 0.0}, "'step' is a number of pixels above 0; got 0"),
-        ({"step": {"shift": -1.0}}, "'step' is a number of pixels above 0; got -1"),
+        ({"step": -0.5}, "'step' is a number of pixels, 0 or more; got -0.5"),
+        ({"step": {"shift": -1.0}}, "'step' is a number of pixels, 0 or more; got -1"),
         ({"n_points": 0}, "'n_points' is a number of points, at least 1; got 0"),
         ({"n_points": 2.5}, "'n_points' is a number of points"),
         ({"n_points": {"roll": 3}}, "'n_points' is by shift, scale, rotation, shift_x, .*; got roll"),

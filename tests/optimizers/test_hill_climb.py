@@ -11,7 +11,8 @@ import astropy.units as u
 
 import sunalign
 from sunalign import simulate
-from sunalign.objective import Objective, Parameter, SearchSpace
+from sunalign.model.objective import Objective
+from sunalign.model.search_space import Parameter, SearchSpace
 from sunalign.optimizers import HillClimb
 from sunalign.optimizers._hill_climb import lattice
 from sunalign.testing.helpers import run, small_problem
@@ -171,12 +172,26 @@ def test_max_iter_ends_it_without_success():
     assert "max_iter=2" in found.message
 
 
+def test_a_step_of_zero_holds_a_parameter():
+    truth = {"shift_x": 5.6, "shift_y": -4.4}
+    case, free = (small_problem(fit=fit, truth=truth) for fit in (("shift", "scale"), "shift"))
+    found = run(HillClimb(step_scale=0.0, max_iter=60), case.objective())
+    assert found.x[2:].tolist() == [1.0, 1.0]
+    alone = run(HillClimb(max_iter=60), free.objective())
+    np.testing.assert_allclose(found.x[:2], alone.x, rtol=1e-12)
+    nowhere = run(HillClimb(step_shift=0.0, step_scale=0.0), case.objective())
+    assert nowhere.x.tolist() == case.space.start.tolist()
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
         ({"n_neighbors": 0}, "'n_neighbors' is at least 1; got 0"),
         ({"max_iter": 0}, "'max_iter' is at least 1"),
-        ({"step_shift": 0.1}, "'step_shift' and 'min_step_shift' satisfy 0 < min_step <= step; got 0.1 and 0.25"),
+        (
+            {"step_shift": 0.1},
+            "'step_shift' and 'min_step_shift' satisfy 0 < min_step <= step, or .*; got 0.1 and 0.25",
+        ),
         ({"shrink_factor": 1.0}, "'shrink_factor' is above 1, or None; got 1.0"),
         ({"shrink_factor": {"roll": 2.0}}, "'shrink_factor' has keys among shift, scale, rotation; got roll"),
         ({"atol": -1.0}, "'atol' and 'rtol' are not negative"),

@@ -5,7 +5,7 @@ import pytest
 
 from sunalign.exceptions import AlignmentError
 from sunalign.metrics import GradientCorrelation
-from sunalign.objective import BudgetSpent
+from sunalign.model.budget import BudgetSpent
 from sunalign.optimizers import LevenbergMarquardt, ScipyOptimizer
 from sunalign.testing.helpers import run, small_problem
 

@@ -16,8 +16,9 @@ import sunalign
 from sunalign import simulate
 from sunalign.cli import main
 from sunalign.correction import Correction
-from sunalign.exceptions import AlignmentError, CorrectionError
-from sunalign.io import apply_to_file, undo_file
+from sunalign.exceptions import AlignmentError, CorrectionError, SunalignUserWarning
+from sunalign.files.io import apply_to_file, undo_file
+from sunalign.images import read_map
 from sunalign.pointing import load_pointing, read_pointing
 
 NX, NY = 24, 80
@@ -234,14 +235,16 @@ def test_the_sign_and_size_of_a_files_tables_are_tested(tabled, larger):
 
 
 def test_tables_that_are_neglected_are_told_and_those_that_are_applied_too(tabled, larger):
-    neglected = aligned(tabled, larger, fit="shift")
+    with pytest.warns(SunalignUserWarning, match=r"pointing tables \(CWDIS1, CWDIS2\) that are not applied"):
+        neglected = aligned(tabled, larger, fit="shift")
     assert "WCSDVARR 1 and 2" in neglected.assumptions["pointing of the columns"]
     assert neglected.assumptions["pointing of the columns"].endswith("neglected")
     assert neglected.pointing is None
     applied = aligned(tabled, larger, fit="shift", pointing="file")
     assert applied.assumptions["pointing of the columns"].endswith("applied")
     assert applied.score > neglected.score
-    as_map = aligned(sunalign.images.read_map(tabled), larger, fit="shift")
+    with pytest.warns(SunalignUserWarning, match="Give the path of the file and put 'drift' into fit"):
+        as_map = aligned(read_map(tabled), larger, fit="shift")
     assert "CWDIS1 along x (WCSDVARR 1, up to" in as_map.assumptions["pointing of the columns"]
     ignored = aligned(tabled, larger, pointing="ignore")
     assert len(ignored.drift.templates) == 0

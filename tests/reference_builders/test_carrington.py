@@ -16,8 +16,8 @@ from sunpy.coordinates import HeliographicCarrington, HeliographicStonyhurst, pr
 
 import sunalign
 from sunalign import simulate
-from sunalign.coordinates import ARCSEC
 from sunalign.exceptions import AlignmentError, CoverageError, SunalignUserWarning
+from sunalign.geometry.coordinates import ARCSEC
 from sunalign.images import to_image
 from sunalign.reference_builders import Carrington, ImageBuilder
 
@@ -170,5 +170,8 @@ def test_options_are_checked():
         Carrington(solar_rotation="fast")
     header = {"CTYPE1": "HPLN-TAN", "CTYPE2": "HPLT-TAN", "CUNIT1": "arcsec", "CUNIT2": "arcsec", "CDELT1": 1.0}
     bare = (np.ones((20, 20)), {**header, "CDELT2": 1.0})
-    with pytest.raises(AlignmentError, match="nothing can be placed on the Sun"):
+    with (
+        pytest.warns(SunalignUserWarning, match="does not say when it was taken"),
+        pytest.raises(AlignmentError, match="nothing can be placed on the Sun"),
+    ):
         Carrington().build([bare], to_image(bare))

@@ -17,9 +17,9 @@ from sunpy.coordinates import (
 import sunalign
 from sunalign import simulate
 from sunalign.exceptions import AlignmentError, SunalignUserWarning
+from sunalign.geometry.rotation import LinearCarry, SphereCarry
 from sunalign.images import to_image
 from sunalign.reference_builders import ImageBuilder
-from sunalign.rotation import LinearCarry, SphereCarry
 
 START = "2024-10-17T00:00:00"
 ORBIT = simulate.Orbit(
@@ -248,7 +248,8 @@ def test_a_raster_needs_a_dated_reference():
     with pytest.raises(AlignmentError, match="has no date"):
         ImageBuilder().build([undated], to_image(small()))
     assert ImageBuilder(solar_rotation="none").build([image()], to_image(small())).mapping.carry is None
-    built = ImageBuilder().build([undated], to_image(image(shape=(20, 20))))
+    with pytest.warns(SunalignUserWarning, match="does not say when it was taken"):
+        built = ImageBuilder().build([undated], to_image(image(shape=(20, 20))))
     assert built.mapping.carry is None
     assert "simultaneous" in built.assumptions["dates"]
 

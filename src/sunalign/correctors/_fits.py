@@ -13,16 +13,18 @@ from sunalign.abc import Corrector
 from sunalign.correction import Correction
 from sunalign.correctors._wcs import check_tolerance
 from sunalign.exceptions import CorrectionError
+from sunalign.files._pointing_write import check_lookup
+from sunalign.files.io import aligned_path, apply_to_file
 
 __all__ = ["FITSCorrector"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class FITSCorrector(Corrector):
-    """Write a corrected copy of a FITS file; see `sunalign.io.apply_to_file`.
+    """Write a corrected copy of a FITS file; see `sunalign.files.io.apply_to_file`.
 
     Every HDU is copied byte by byte; only the WCS keywords of the images that share the pointing change. The file can
-    be restored by `sunalign.io.undo_file`.
+    be restored by `sunalign.files.io.undo_file`.
 
     Parameters
     ----------
@@ -48,36 +50,33 @@ class FITSCorrector(Corrector):
     lookup: str | None = None
 
     def __post_init__(self) -> None:
-        from sunalign.pointing._write import check_lookup
-
         check_tolerance(self.tolerance)
         check_lookup(self.lookup)
         if isinstance(self.hdus, list):
             object.__setattr__(self, "hdus", tuple(self.hdus))
 
-    def apply(self, target: Any, correction: Correction) -> Path:
+    @classmethod
+    def accepts(cls, target: Any) -> bool:
+        return isinstance(target, (str, os.PathLike))
+
+    def apply(
+        self,
+        target: Any,
+        correction: Correction,
+        *,
+        provenance: str | None = None,
+        pointing: QTable | None = None,
+    ) -> Path:
+        """See `sunalign.abc.Corrector.apply`; ``pointing`` is what is to be added besides to every column."""
         if not isinstance(target, (str, os.PathLike)):
             raise CorrectionError(
                 f"The 'fits' corrector takes the path of a FITS file; got {type(target).__name__}. "
                 f"A Map, (data, header) and (data, wcs) are for 'wcs', an NDCube for 'ndcube'."
             )
-        return self.write(target, correction)
-
-    def write(
-        self,
-        path: str | os.PathLike[str],
-        correction: Correction,
-        provenance: str | None = None,
-        pointing: QTable | None = None,
-    ) -> Path:
-        """Do as `apply` does, with further lines for HISTORY, and with a pointing of the columns."""
-        # `sunalign.io` writes headers with what is in this package.
-        from sunalign.io import aligned_path, apply_to_file
-
         return apply_to_file(
-            path,
+            target,
             correction,
-            aligned_path(path) if self.output is None else self.output,
+            aligned_path(target) if self.output is None else self.output,
             overwrite=self.overwrite,
             provenance=provenance,
             hdus=self.hdus,

@@ -18,14 +18,14 @@ from ndcube.ndcube import NDCubeBase
 from ndcube.wcs.wrappers import CompoundLowLevelWCS, ReorderedLowLevelWCS, ResampledLowLevelWCS
 
 from sunalign.abc import Corrector
-from sunalign.coordinates import angles, direction
 from sunalign.correction import Correction
-from sunalign.correctors._meta import add_history, copied, history_entry, update_cards
-from sunalign.correctors._refit import refit
-from sunalign.correctors._sky_part import SkyPart
-from sunalign.correctors._solve import check_residual, is_nothing
 from sunalign.correctors._wcs import check_tolerance, corrected_wcs, own_uncertainty
 from sunalign.exceptions import CorrectionError
+from sunalign.geometry.coordinates import angles, direction
+from sunalign.wcs.metadata import add_history, copied, history_entry, update_cards
+from sunalign.wcs.refit import refit
+from sunalign.wcs.sky_part import SkyPart
+from sunalign.wcs.solve import check_residual, is_nothing
 
 __all__ = ["NDCubeCorrector"]
 
@@ -49,7 +49,11 @@ class NDCubeCorrector(Corrector):
     def __post_init__(self) -> None:
         check_tolerance(self.tolerance)
 
-    def apply(self, target: Any, correction: Correction) -> Any:
+    @classmethod
+    def accepts(cls, target: Any) -> bool:
+        return isinstance(target, NDCubeBase)
+
+    def apply(self, target: Any, correction: Correction, *, provenance: str | None = None) -> Any:
         if not isinstance(target, NDCubeBase):
             raise CorrectionError(
                 f"The 'ndcube' corrector takes an NDCube; got {type(target).__name__}. "
@@ -57,7 +61,7 @@ class NDCubeCorrector(Corrector):
             )
         low = corrected_low_level(target.wcs.low_level_wcs, correction, target.data.shape, self.tolerance)
         wcs = low if isinstance(target.wcs, WCS) else _as_high_level(low)
-        return _with_wcs(target, wcs, _meta(target, correction, self.tolerance))
+        return _with_wcs(target, wcs, _meta(target, correction, history_entry(correction, provenance)))
 
 
 def corrected_low_level(
@@ -224,7 +228,7 @@ def _as_high_level(low: BaseLowLevelWCS) -> Any:
     return low if hasattr(low, "pixel_to_world") else HighLevelWCSWrapper(low)
 
 
-def _meta(target: NDCubeBase, correction: Correction, tolerance: float) -> Any:
+def _meta(target: NDCubeBase, correction: Correction, history: str) -> Any:
     """The cube's meta with HISTORY, and with new WCS keywords if it has those the cube's coordinates came from."""
     if not isinstance(target.meta, MutableMapping):
         return target.meta
@@ -232,7 +236,7 @@ def _meta(target: NDCubeBase, correction: Correction, tolerance: float) -> Any:
     core = _core(target.wcs.low_level_wcs)
     if core is not None and _says_the_same(target.meta, core):
         update_cards(meta, refit(target.meta, correction, target.data.shape, np.inf)[0])
-    add_history(meta, history_entry(correction))
+    add_history(meta, history)
     return meta
 
 

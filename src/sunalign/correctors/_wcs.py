@@ -11,22 +11,25 @@ from typing import Any
 import numpy as np
 
 import astropy.units as u
-from astropy.wcs import WCS
+from astropy.wcs import WCS, WcsError
 
 from sunpy.map import GenericMap
 from sunpy.util.exceptions import SunpyMetadataWarning
 
 from sunalign.abc import Corrector
 from sunalign.correction import Correction
-from sunalign.correctors._header import plain_values
-from sunalign.correctors._keywords import keywords
-from sunalign.correctors._meta import add_history, copied, history_entry, update_cards
-from sunalign.correctors._refit import refit
-from sunalign.correctors._sky_part import SkyPart
-from sunalign.correctors._solve import Solution, check_residual, is_nothing, sample_pixels, solve
 from sunalign.exceptions import CorrectionError
+from sunalign.wcs.distortion import misread_by_map
+from sunalign.wcs.header import plain_values
+from sunalign.wcs.keywords import keywords
+from sunalign.wcs.metadata import add_history, copied, history_entry, update_cards
+from sunalign.wcs.plausible import impossible_scales, standing_still, unusable
+from sunalign.wcs.readable import STOPS_AT_A_DATE, readable_map
+from sunalign.wcs.refit import refit
+from sunalign.wcs.sky_part import SkyPart
+from sunalign.wcs.solve import Solution, check_residual, is_nothing, sample_pixels, solve
 
-__all__ = ["WCSCorrector", "check_tolerance", "corrected_header", "corrected_wcs", "own_uncertainty"]
+__all__ = ["WCSCorrector", "check_tolerance", "corrected_wcs", "own_uncertainty"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,29 +50,40 @@ class WCSCorrector(Corrector):
     def __post_init__(self) -> None:
         check_tolerance(self.tolerance)
 
-    def apply(self, target: Any, correction: Correction) -> Any:
+    @classmethod
+    def accepts(cls, target: Any) -> bool:
+        return isinstance(target, GenericMap) or (isinstance(target, tuple) and len(target) == 2)
+
+    def apply(self, target: Any, correction: Correction, *, provenance: str | None = None) -> Any:
+        history = history_entry(correction, provenance)
         if isinstance(target, GenericMap):
-            return self._map(target, correction)
+            return self._map(target, correction, history)
         if isinstance(target, tuple) and len(target) == 2:
             data, coordinates = target
             if isinstance(coordinates, WCS):
                 return data, corrected_wcs(coordinates, correction, np.shape(data), self.tolerance)[0]
             if isinstance(coordinates, MutableMapping):
-                return data, corrected_header(coordinates, correction, np.shape(data), self.tolerance)[0]
+                cards, _ = refit(coordinates, correction, np.shape(data), self.tolerance)
+                header = copied(coordinates)
+                update_cards(header, cards)
+                add_history(header, history)
+                return data, header
         raise CorrectionError(
             f"The 'wcs' corrector takes a sunpy Map, (data, header) or (data, wcs); got {type(target).__name__}. "
             f"An NDCube is for 'ndcube', a path for 'fits'."
         )
 
-    def _map(self, target: GenericMap, correction: Correction) -> GenericMap:
+    def _map(self, target: GenericMap, correction: Correction, history: str) -> GenericMap:
         cards: dict[str, float] = {}
-        if not is_nothing(correction):
+        if misread_by_map(target.meta):
+            cards = refit(target.meta, correction, target.data.shape, self.tolerance)[0]
+        elif not is_nothing(correction):
             part = _map_part(target)
             solution = solve(part, correction, sample_pixels(part, target.data.shape))
             cards, residual = _map_cards(target, part, solution)
             check_residual(residual, self.tolerance, crota=_map_crota_key(target) is not None)
         corrected = _with_cards(target, cards)
-        add_history(corrected.meta, history_entry(correction))
+        add_history(corrected.meta, history)
         return corrected
 
 
@@ -91,10 +105,10 @@ def corrected_wcs(wcs: WCS, correction: Correction, shape: Sequence[int], tolera
     tolerance : `float`
         Largest residual allowed, in pixels.
     """
+    part = SkyPart.from_wcs(wcs)  # first, because a WCS that cannot be used cannot even be copied
     new = wcs.deepcopy()
     if is_nothing(correction):
         return new, 0.0
-    part = SkyPart.from_wcs(wcs)
     solution = solve(part, correction, sample_pixels(part, shape))
     new.wcs.set()  # to degrees, as the solution is
     crota = new.wcs.has_crota() and not (new.wcs.has_pc() or new.wcs.has_cd())
@@ -107,33 +121,32 @@ def corrected_wcs(wcs: WCS, correction: Correction, shape: Sequence[int], tolera
     return new, residual
 
 
-def corrected_header(
-    header: MutableMapping[str, Any], correction: Correction, shape: Sequence[int], tolerance: float = 0.1
-) -> tuple[Any, float]:
-    """Copy of a header, of the same type, with a correction and its HISTORY written in; and the residual in pixels."""
-    cards, residual = refit(header, correction, shape, tolerance)
-    new = copied(header)
-    update_cards(new, cards)
-    add_history(new, history_entry(correction))
-    return new, residual
-
-
 def _map_part(target: GenericMap) -> SkyPart:
     """What sunpy reads from a map, to the last digit where that is possible.
 
     A map's ``wcs`` has been through a header of 12 digits, and knows neither LONPOLE nor LATPOLE.
     """
+    still = standing_still(target.meta, "The map")
+    if still is not None:
+        raise CorrectionError(still)
     with warnings.catch_warnings():
         # Neither the observer nor the date matters here.
         warnings.filterwarnings("ignore", "Missing metadata for observ", SunpyMetadataWarning)
-        read = replace(SkyPart.from_wcs(target.wcs), lonpole=np.nan, latpole=90.0)
+        try:
+            read = replace(SkyPart.from_wcs(_wcs_of(target), "The map", plausible=False), lonpole=np.nan, latpole=90.0)
+        except WcsError as error:  # the map's own copy of it
+            raise CorrectionError(unusable(target.meta, "The map")) from error
     if read.axes != (0, 1):
         return read
     per_unit = np.array([unit.to(u.deg) for unit in target.spatial_units])
     scale = np.array([s.to_value(u.deg / u.pix) for s in target.scale])
+    rows = scale[:, None] * np.asarray(target.rotation_matrix, float)
+    # Sources that take their scale from other keywords have units of their own.
+    if type(target).scale is GenericMap.scale and (bad := impossible_scales(rows, None, (0, 1), "The map")) is not None:
+        raise CorrectionError(bad)
     sharp = replace(
         read,
-        rows=scale[:, None] * np.asarray(target.rotation_matrix, float),
+        rows=rows,
         crpix=np.array([p.to_value(u.pix) for p in target.reference_pixel]),
         crval=np.array([target.meta.get("crval1", 0.0), target.meta.get("crval2", 0.0)], float) * per_unit,
     )
@@ -142,6 +155,14 @@ def _map_part(target: GenericMap) -> SkyPart:
         for a, b in ((sharp.rows, read.rows), (sharp.crpix, read.crpix), (sharp.crval, read.crval))
     )
     return sharp if same else read
+
+
+def _wcs_of(target: GenericMap) -> WCS:
+    try:
+        return target.wcs
+    except STOPS_AT_A_DATE:
+        # Where sunpy stops at a date, the rest of the header is as good as ever.
+        return readable_map(target).wcs
 
 
 def _map_crota_key(target: GenericMap) -> str | None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sunalign.abc import Metric
-from sunalign.interpolation import cubic_basis
+from sunalign.model.interpolation import cubic_basis
 
 __all__ = ["MutualInformation"]
 

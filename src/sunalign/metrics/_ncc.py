@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sunalign.abc import Metric, NormalEquations, ShiftSurface
-from sunalign.masked_correlation import masked_ncc_surface
+from sunalign.model.masked_correlation import masked_ncc_surface
 
 __all__ = ["NCC"]
 

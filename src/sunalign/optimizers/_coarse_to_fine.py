@@ -11,15 +11,18 @@ from sunpy import log
 
 from sunalign.abc import Optimizer
 from sunalign.metrics import NCC
-from sunalign.objective import Objective, SearchSpace
+from sunalign.model.objective import Objective
+from sunalign.model.search_space import SearchSpace
+from sunalign.model.surface import SearchSurface, allowing_for_edges, peak_significance, peaks_of, pixels_at_peak
 from sunalign.optimizers._fft_search import grid_of
 from sunalign.optimizers._hill_climb import HillClimb
 from sunalign.optimizers._levenberg_marquardt import best_of, climb
-from sunalign.surface import SearchSurface, peak_significance, peaks_of
 
 __all__ = ["CoarseToFine"]
 
 _CLEAR = 3.0  # Standard errors above every other shift: no wider search is needed.
+_COVERED = 0.8  # Part of the target below which the reference counts as covering only some of it.
+_FEW = 256  # Pixels of such a part below which finer ones are taken.
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,11 +60,11 @@ class CoarseToFine(Optimizer):
 
     def maximize(self, objective: Objective, space: SearchSpace, *, rng: np.random.Generator) -> OptimizeResult:
         """See `sunalign.abc.Optimizer.maximize`."""
-        coarse = objective.at_level(self.coarse)
-        peaks = self._coarse_peaks(coarse, space)
+        coarse, judge, surface = self._coarse_surface(objective, space)
+        peaks = self._coarse_peaks(judge, surface, space)
         if not objective.has_normal_equations:
             log.info(
-                f"The metric {type(objective.problem.metric).__name__} offers no normal equations; "
+                f"The metric {type(objective.metric).__name__} offers no normal equations; "
                 f"'hill-climb' refines the coarse peak."
             )
             return self._hill_climb(objective, space, peaks, rng)
@@ -77,12 +80,28 @@ class CoarseToFine(Optimizer):
             nit=top.iterations,
         )
 
-    def _coarse_peaks(self, coarse: Objective, space: SearchSpace) -> list[np.ndarray]:
+    def _coarse_surface(self, objective: Objective, space: SearchSpace) -> tuple[Objective, Objective, SearchSurface]:
+        """Coarse images, the judge of their shifts, and all its scores at the start.
+
+        Finer images where the reference covers only part of the target, and so little of it that too few coarse
+        pixels are left: the start may have no score at all, and yet be near.
+        """
+        level = self.coarse
+        while True:
+            coarse = objective.at_level(level)
+            judge = coarse if coarse.has_shift_surface else coarse.with_metric(NCC())
+            n_valid = judge.n_valid
+            judge = judge.with_min_overlap(allowing_for_edges(judge.min_overlap, n_valid))
+            surface = judge.shift_surface(space.start)
+            covered = surface.overlap[np.isfinite(surface.scores)].max(initial=0)
+            if level == 1 or covered >= min(_FEW, _COVERED * n_valid):
+                return coarse, judge, surface
+            level = max(level / 2, 1.0)
+
+    def _coarse_peaks(self, judge: Objective, surface: SearchSurface, space: SearchSpace) -> list[np.ndarray]:
         """Promising points: peaks of the surface at the start, and of a wider grid if those are ambiguous."""
-        judge = coarse if coarse.has_shift_surface else coarse.with_metric(NCC())
-        surface = judge.shift_surface(space.start)
         surfaces = [(space.start, surface)]
-        if peak_significance(surface, judge.problem.n_valid) > _CLEAR:
+        if peak_significance(surface, pixels_at_peak(surface)) > _CLEAR:
             return self._points(judge, space, surfaces)[:1]
         if any(not name.startswith("shift") for name in space.names):
             log.debug("The coarse peak is ambiguous; searching a grid of scales and rotations.")
@@ -104,4 +123,7 @@ class CoarseToFine(Optimizer):
     ) -> OptimizeResult:
         scores = [objective(x) for x in [*peaks, space.start]]
         start = [*peaks, space.start][int(np.argmax(scores))]
-        return HillClimb().climb_from(objective, space, start)
+        hill_climb = HillClimb()
+        found = hill_climb.climb_from(objective, space, start)
+        found.refined_by = hill_climb
+        return found

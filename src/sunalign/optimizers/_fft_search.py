@@ -10,9 +10,10 @@ from scipy.optimize import OptimizeResult
 
 from sunalign.abc import Optimizer
 from sunalign.exceptions import AlignmentError
-from sunalign.objective import Objective, SearchSpace
+from sunalign.model.objective import Objective
+from sunalign.model.search_space import SearchSpace
+from sunalign.model.surface import peaks_of
 from sunalign.optimizers._levenberg_marquardt import best_of
-from sunalign.surface import peaks_of
 
 __all__ = ["FFTSearch", "grid_of"]
 
@@ -43,14 +44,14 @@ class FFTSearch(Optimizer):
         """See `sunalign.abc.Optimizer.maximize`."""
         if not objective.has_shift_surface:
             raise AlignmentError(
-                f"The metric {type(objective.problem.metric).__name__} offers no shift surface, which 'fft-search' "
+                f"The metric {type(objective.metric).__name__} offers no shift surface, which 'fft-search' "
                 f"needs; use optimizer='coarse-to-fine' or 'hill-climb', or metric='ncc'."
             )
         level = objective.at_level(self.level)
         best_x, best_score = space.start, -np.inf
         points = grid_of(space, self.n_scales, self.n_rotations)
         for x in points:
-            objective.iteration += 1
+            objective.new_iteration()
             peak = peaks_of(level.shift_surface(x), 1)
             if peak and peak[0][0] > best_score:
                 best_score, best_x = peak[0][0], space.clip(level.with_shift(x, *peak[0][1:]))

@@ -11,7 +11,8 @@ from scipy.optimize import OptimizeResult
 
 from sunalign.abc import Optimizer
 from sunalign.correction import PARAMETERS
-from sunalign.objective import Objective, Parameter, SearchSpace
+from sunalign.model.objective import Objective
+from sunalign.model.search_space import Parameter, SearchSpace
 
 __all__ = ["GridSearch"]
 
@@ -33,8 +34,8 @@ class GridSearch(Optimizer):
     ----------
     step : `float`, mapping or `None`
         Distance of the grid's points, from the start outwards, in reference pixels at the edge of the target: for a
-        shift that is the shift itself. A mapping sets it by parameter (``"shift_x"``) or kind (``"shift"``,
-        ``"scale"``, ``"rotation"``). By default 1 for shifts.
+        shift that is the shift itself; 0 holds a parameter at its start. A mapping sets it by parameter
+        (``"shift_x"``) or kind (``"shift"``, ``"scale"``, ``"rotation"``). By default 1 for shifts.
     n_points : `int`, mapping or `None`
         Number of points from bound to bound, for parameters that have no ``step``; 1 is the start alone. By default 5.
     refine : `bool`
@@ -47,7 +48,7 @@ class GridSearch(Optimizer):
 
     def __post_init__(self) -> None:
         for name, check, words in (
-            ("step", lambda v: 0 < v < np.inf, "a number of pixels above 0"),
+            ("step", lambda v: 0 <= v < np.inf, "a number of pixels, 0 or more"),
             ("n_points", lambda v: v >= 1 and v == int(v), "a number of points, at least 1"),
         ):
             _check(name, getattr(self, name), check, words)
@@ -85,6 +86,8 @@ class GridSearch(Optimizer):
         if step is None:
             n = int(n or _USUAL_POINTS)
             return np.array([p.start]) if n == 1 else np.linspace(p.lower, p.upper, n)
+        if step == 0:
+            return np.array([p.start])
         pitch = step * p.step
         # A bound that rounding puts a hair beyond the last step still counts as reached.
         down, up = (int(np.floor((end - p.start) / pitch * sign + 1e-9)) for end, sign in ((p.lower, -1), (p.upper, 1)))

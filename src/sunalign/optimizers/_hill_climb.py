@@ -10,7 +10,8 @@ import numpy as np
 from scipy.optimize import OptimizeResult
 
 from sunalign.abc import Optimizer
-from sunalign.objective import Objective, SearchSpace
+from sunalign.model.objective import Objective
+from sunalign.model.search_space import SearchSpace
 
 __all__ = ["HillClimb", "lattice"]
 
@@ -34,7 +35,7 @@ class HillClimb(Optimizer):
     max_iter : `int`
         Largest number of iterations.
     step_shift, step_scale, step_rotation : `float`
-        First steps of the lattice.
+        First steps of the lattice; 0 holds the parameters of that kind where they start.
     min_step_shift, min_step_scale, min_step_rotation : `float`
         Steps at which the search ends.
     atol, rtol : `float`
@@ -68,9 +69,10 @@ class HillClimb(Optimizer):
                 raise ValueError(f"'{name}' is at least 1; got {getattr(self, name)}.")
         for kind in _KINDS:
             first, last = getattr(self, f"step_{kind}"), getattr(self, f"min_step_{kind}")
-            if not 0 < last <= first:
+            if not (first == 0 or 0 < last <= first):
                 raise ValueError(
-                    f"'step_{kind}' and 'min_step_{kind}' satisfy 0 < min_step <= step; got {first} and {last}."
+                    f"'step_{kind}' and 'min_step_{kind}' satisfy 0 < min_step <= step, or the step is 0 to hold the "
+                    f"parameter; got {first} and {last}."
                 )
         for factor in self._factors().values():
             if factor is not None and not factor > 1:
@@ -84,13 +86,14 @@ class HillClimb(Optimizer):
 
     def climb_from(self, objective: Objective, space: SearchSpace, start: np.ndarray) -> OptimizeResult:
         """Search from any point of the space."""
-        step, smallest = self._steps(space, "step_"), self._steps(space, "min_step_")
+        step = self._steps(space, "step_")
+        smallest = np.minimum(self._steps(space, "min_step_"), step)
         shrink = np.array([self._factors()[_kind(name)] or np.inf for name in space.names])
         centre = space.clip(np.asarray(start, float))
         best_x, best = centre, objective(centre)
         mean_before, tops, plateaus = centre, [best], 0
         for iteration in range(1, self.max_iter + 1):
-            objective.iteration += 1
+            objective.new_iteration()
             population = self._population(centre, step, space)
             scores = objective.many(population)
             local = int(np.argmax(scores))
@@ -123,18 +126,18 @@ class HillClimb(Optimizer):
 
     def _reach(self, centre: np.ndarray, step: np.ndarray, space: SearchSpace) -> tuple[np.ndarray, np.ndarray]:
         """Lowest and highest offset of every parameter: the first beyond a bound lands on it, more would repeat it."""
-        room = (centre - space.lower) / step, (space.upper - centre) / step
+        room = _in_steps(centre - space.lower, step), _in_steps(space.upper - centre, step)
         down, up = (np.minimum(np.ceil(np.round(r, 6)), self.neighbor_extent).astype(int) for r in room)
         return -down, up
 
     def _stride(self, displacement: np.ndarray, step: np.ndarray, score: float) -> np.ndarray:
         # In units of the lattice: arcseconds and scales would not add up to a length.
-        direction = displacement / step
+        direction = _in_steps(displacement, step)
         length = float(np.linalg.norm(direction))
         if length == 0 or not np.isfinite(length):
             return np.zeros_like(step)
         factor = 2.0 if score < 0.6 else 1.0 if score < 0.85 else 0.5
-        return factor * np.sqrt(len(step)) * direction / length * step
+        return factor * np.sqrt(np.count_nonzero(step)) * direction / length * step
 
     def _is_plateau(self, tops: list[float]) -> bool:
         recent = np.array(tops[-self.plateau_iters :])
@@ -158,6 +161,11 @@ class HillClimb(Optimizer):
                 )
             return {**dict.fromkeys(_KINDS, 2.0), **self.shrink_factor}
         return dict.fromkeys(_KINDS, self.shrink_factor)
+
+
+def _in_steps(length: np.ndarray, step: np.ndarray) -> np.ndarray:
+    """Lengths in steps; 0 along a parameter that is held by a step of 0."""
+    return np.divide(length, step, out=np.zeros_like(step), where=step > 0)
 
 
 def lattice(lowest: Sequence[int] | np.ndarray, highest: Sequence[int] | np.ndarray) -> Iterator[np.ndarray]:

@@ -10,7 +10,8 @@ from scipy.optimize import OptimizeResult
 
 from sunalign.abc import NormalEquations, Optimizer
 from sunalign.exceptions import AlignmentError
-from sunalign.objective import Objective, SearchSpace
+from sunalign.model.objective import Objective
+from sunalign.model.search_space import SearchSpace
 
 __all__ = ["Climb", "LevenbergMarquardt", "climb"]
 
@@ -56,7 +57,7 @@ class LevenbergMarquardt(Optimizer):
         """See `sunalign.abc.Optimizer.maximize`."""
         if not objective.has_normal_equations:
             raise AlignmentError(
-                f"The metric {type(objective.problem.metric).__name__} offers no normal equations, which "
+                f"The metric {type(objective.metric).__name__} offers no normal equations, which "
                 f"'levenberg-marquardt' needs; use optimizer='coarse-to-fine' or 'hill-climb', or metric='ncc'."
             )
         top = climb(objective, space.start, tolerance=self.tolerance, max_iter=self.max_iter)
@@ -85,7 +86,7 @@ def climb(objective: Objective, x: np.ndarray, *, tolerance: float = 1e-3, max_i
     here = objective.normal_equations(x)
     hessian, damping = here.hessian, 1e-3
     for iteration in range(1, max_iter + 1):
-        objective.iteration += 1
+        objective.new_iteration()
         step = _step(here.gradient, hessian, x, space, damping)
         trial = space.clip(x + step)
         moved = float(np.max(np.abs(trial - x) / space.step)) if len(x) else 0.0

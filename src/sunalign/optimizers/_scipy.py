@@ -14,7 +14,8 @@ from scipy.optimize import OptimizeResult
 
 from sunalign.abc import Optimizer
 from sunalign.exceptions import AlignmentError
-from sunalign.objective import Objective, SearchSpace
+from sunalign.model.objective import Objective
+from sunalign.model.search_space import SearchSpace
 
 __all__ = ["ScipyOptimizer"]
 

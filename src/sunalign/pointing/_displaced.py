@@ -6,9 +6,9 @@ import numpy as np
 
 from sunpy.map import GenericMap
 
-from sunalign.coordinates import ARCSEC, PixelGrid
-from sunalign.reference import Reference, Transform
-from sunalign.times import interpolate_columns
+from sunalign.geometry.coordinates import ARCSEC, PixelGrid
+from sunalign.geometry.times import interpolate_columns
+from sunalign.model.reference import Reference, Transform
 
 __all__ = ["DisplacedReference", "displaced", "in_pixels"]
 
@@ -20,7 +20,7 @@ class DisplacedReference(Reference):
 
     Parameters
     ----------
-    reference : `~sunalign.reference.Reference`
+    reference : `~sunalign.model.reference.Reference`
     moved : `numpy.ndarray`, shape (2, nx)
         Displacement of every column of the target as it was given to the reference builder, in its pixels, x first.
     """

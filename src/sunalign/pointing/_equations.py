@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from sunalign.abc import SupportsGaussNewton
-from sunalign.problem import Problem
+from sunalign.model.problem import Problem
 
 __all__ = ["ColumnSums", "Equations", "Rows", "equations", "linearized", "metric_equations"]
 

@@ -12,17 +12,17 @@ import astropy.units as u
 from astropy.table import QTable
 
 from sunalign.abc import Metric, SupportsGaussNewton
-from sunalign.coordinates import ARCSEC
 from sunalign.exceptions import AlignmentError
+from sunalign.geometry.coordinates import ARCSEC
 from sunalign.images import Image
-from sunalign.objective import SearchSpace
+from sunalign.model.problem import Problem
+from sunalign.model.search_space import SearchSpace
 from sunalign.pointing._drift import Drift
 from sunalign.pointing._held_out import held_out_gain
 from sunalign.pointing._model import DriftOptions, PointingModel, make_model
 from sunalign.pointing._solve import Solution, columns_of, displaced_problem, solve
 from sunalign.pointing._strength import posterior
 from sunalign.pointing._templates import Template
-from sunalign.problem import Problem
 from sunalign.registry import name_of
 
 __all__ = ["Fitted", "check_metric", "fit_drift", "known_drift", "known_pointing", "split_drift"]
@@ -71,8 +71,8 @@ def fit_drift(
 
     Parameters
     ----------
-    problem : `~sunalign.problem.Problem`
-    space : `~sunalign.objective.SearchSpace`
+    problem : `~sunalign.model.problem.Problem`
+    space : `~sunalign.model.search_space.SearchSpace`
     x : `numpy.ndarray`
         The affine answer.
     image : `~sunalign.images.Image`

@@ -12,8 +12,8 @@ from astropy.wcs import WCS, DistortionLookupTable
 from ndcube.ndcube import NDCubeBase
 
 from sunalign.correctors._ndcube import _with_wcs
-from sunalign.correctors._sky_part import SkyPart
-from sunalign.pointing._write import pixel_lookup
+from sunalign.files._pointing_write import pixel_lookup
+from sunalign.wcs.sky_part import SkyPart
 
 __all__ = ["held", "with_lookup"]
 

@@ -10,10 +10,10 @@ import numpy as np
 import astropy.units as u
 
 from sunalign.exceptions import AlignmentError
+from sunalign.geometry.times import interpolate_columns
 from sunalign.images import Image
 from sunalign.pointing._basis import Basis, beyond_affine, spline_basis
 from sunalign.pointing._templates import Template
-from sunalign.times import interpolate_columns
 
 __all__ = ["DriftOptions", "PointingModel", "column_times", "make_model"]
 

@@ -3,32 +3,42 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from scipy.optimize import OptimizeResult
 
-from sunalign.abc import Metric
+from sunalign.abc import Metric, Plugin
+from sunalign.alignment.climb import Climb, Images
+from sunalign.alignment.inputs import neglected
+from sunalign.alignment.search import Search, reach
 from sunalign.exceptions import AlignmentError
+from sunalign.files._pointing_tables import OWN, FileTable, named_tables, read_tables
 from sunalign.images import Image
-from sunalign.objective import SearchSpace
+from sunalign.model.reference import Reference
 from sunalign.pointing._displaced import displaced, in_pixels
 from sunalign.pointing._drift import Drift
 from sunalign.pointing._fit import check_metric, fit_drift, known_drift, known_pointing, split_drift
 from sunalign.pointing._memory import held
 from sunalign.pointing._model import DriftOptions
-from sunalign.pointing._tables import OWN, FileTable, named_tables, read_tables
+from sunalign.pointing._slit import Slit
 from sunalign.pointing._templates import Template, table_template, templates_of
-from sunalign.problem import Problem
-from sunalign.reference import Reference
 
 if TYPE_CHECKING:
     from sunalign.result import AlignmentResult
 
 __all__ = ["PointingRequest", "read_request"]
+
+
+class Followed(NamedTuple):
+    """Answer with the pointing of the columns in it, that pointing, and what it adds to the covariance."""
+
+    climbed: Climb
+    drift: Drift | None
+    covariance: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,12 +53,15 @@ class PointingRequest:
     templates : sequence of `~sunalign.pointing.Template`
         Fitted where the drift is free, else applied as they are.
     assumptions : mapping
+    slit : `~sunalign.pointing._slit.Slit`, optional
+        Where the target is of one slit position.
     """
 
     free: bool
     options: DriftOptions
     templates: Sequence[Template] = ()
     assumptions: dict[str, str] = field(default_factory=dict)
+    slit: Slit | None = None
 
     def check(self, metric: Metric, working_grid: str) -> None:
         """Refuse, before any work, what cannot be done."""
@@ -66,29 +79,34 @@ class PointingRequest:
             return reference
         return displaced(reference, in_pixels(image.grid, pivot) @ known_pointing(self.templates, image))
 
-    def fitted(
-        self,
-        problem: Problem,
-        space: SearchSpace,
-        found: OptimizeResult,
-        image: Image,
-        exposures: tuple[Image, Callable[[], Problem]] | None = None,
-    ) -> tuple[Problem, OptimizeResult, Drift | None, np.ndarray]:
-        """Forward model and answer with the drift in them, the drift, and what it adds to the covariance.
+    def follow(self, climbed: Climb, images: Images, plugins: Mapping[type[Plugin], Any], search: Search) -> Followed:
+        """Answer with the pointing of the columns in it.
 
-        ``exposures`` are those of one place, and their forward model: the other one is that of their mean.
+        Parameters
+        ----------
+        climbed : `~sunalign.alignment.climb.Climb`
+            The affine answer.
+        images : `~sunalign.alignment.climb.Images`
+        plugins : mapping
+            An instance for every kind.
+        search : `~sunalign.alignment.search.Search`
         """
+        (_, problem, space), found = climbed.model, climbed.found
         if not self.free:
-            drift = known_drift(self.templates, image) if self.templates else None
-            return problem, found, drift, np.zeros((len(space), len(space)))
-        if exposures is None:
-            answer = fit_drift(problem, space, found.x, image, self.options, self.templates)
+            drift = known_drift(self.templates, images.target) if self.templates else None
+            return Followed(climbed, drift, np.zeros((len(space), len(space))))
+        if self.slit is None:
+            answer = fit_drift(problem, space, found.x, images.target, self.options, self.templates)
         else:
-            own, model = exposures
-            answer = fit_drift(model(), space, found.x, own, self.options, self.templates, degree=0)
+            margin = reach(search.limits, search.begin, images.target.grid)
+            every = self.slit.problem(problem, climbed.builder, images.references, images.scaling, margin)
+            exposures = self.slit.exposures
+            answer = fit_drift(every, space, found.x, exposures, self.options, self.templates, degree=0)
+            # What is compared and shown remains their mean.
             answer = answer._replace(problem=problem)
         better = OptimizeResult(found | {"x": answer.x, "fun": answer.problem.score(answer.x)})
-        return answer.problem, better, answer.drift, answer.extra
+        model = climbed.model._replace(problem=answer.problem)
+        return Followed(climbed._replace(model=model, found=better), answer.drift, answer.extra)
 
     def stored(self, result: AlignmentResult) -> AlignmentResult:
         """Result whose corrected target holds the pointing of the columns, where it can, and which says where it is."""
@@ -103,7 +121,7 @@ class PointingRequest:
 
 
 def read_request(
-    fit: str | Sequence[str], pointing: Any, target: Any, image: Image, options: DriftOptions
+    fit: str | Sequence[str], pointing: Any, target: Any, image: Image, slit: Slit | None, options: DriftOptions
 ) -> tuple[tuple[str, ...], PointingRequest]:
     """What else is fitted, and what is to be done about the columns.
 
@@ -116,24 +134,28 @@ def read_request(
         As it was given: a path may lead to tables.
     image : `~sunalign.images.Image`
         What was read of it.
+    slit : `~sunalign.pointing._slit.Slit`, optional
+        Where the target is of one slit position.
     options : `~sunalign.pointing.DriftOptions`
     """
-    rest, free = split_drift(fit)
-    from_file = pointing is None or (isinstance(pointing, str) and pointing in ("file", "ignore"))
-    if not from_file:
-        return rest, _with(free, options, templates_of(pointing), "as given")
-    table = None if pointing == "ignore" else _table_of(target, required=pointing == "file")
-    if table is not None and (free or pointing == "file"):
-        template = table_template(table.to_table(), "file")
-        return rest, _with(free, options, [template], table.said)
-    return rest, PointingRequest(free, options, assumptions=_neglected(table, image))
+    words, said = (fit, {}) if slit is None else slit.fit(fit)
+    rest, free = split_drift(words)
+    templates, known = _known(free, pointing, target, image)
+    return rest, PointingRequest(free, options, templates, {**known, **said}, slit)
 
 
-def _with(free: bool, options: DriftOptions, templates: Sequence[Template], said: str) -> PointingRequest:
+def _known(free: bool, pointing: Any, target: Any, image: Image) -> tuple[list[Template], dict[str, str]]:
+    """Templates, and what is to be said of them."""
+    if pointing is not None and not (isinstance(pointing, str) and pointing in ("file", "ignore")):
+        templates, words = templates_of(pointing), "as given"
+    else:
+        table = None if pointing == "ignore" else _table_of(target, required=pointing == "file")
+        if table is None or not (free or pointing == "file"):
+            return [], _neglected(table, image, asked=pointing == "ignore")
+        templates, words = [table_template(table.to_table(), "file")], table.said
     if not templates:
-        return PointingRequest(free, options)
-    assumed = f"{said}: {'its gain is fitted' if free else 'applied'}"
-    return PointingRequest(free, options, templates, assumptions={"pointing of the columns": assumed})
+        return [], {}
+    return templates, {"pointing of the columns": f"{words}: {'its gain is fitted' if free else 'applied'}"}
 
 
 def _table_of(target: Any, *, required: bool) -> FileTable | None:
@@ -154,10 +176,11 @@ def _table_of(target: Any, *, required: bool) -> FileTable | None:
     return None
 
 
-def _neglected(table: FileTable | None, image: Image) -> dict[str, str]:
-    """What is said where tables are known of, and not used."""
+def _neglected(table: FileTable | None, image: Image, *, asked: bool) -> dict[str, str]:
+    """What is said where tables are known of, and not used; a warning besides, unless that was asked for."""
     named = named_tables(image.meta)
+    said = {} if asked else neglected(image)
     if table is None and not named:
-        return {}
+        return said
     what = table.said if table is not None else f"tables named by the header ({', '.join(named)})"
-    return {"pointing of the columns": f"{what}: neglected"}
+    return {**said, "pointing of the columns": f"{what}: neglected"}

@@ -12,7 +12,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -23,24 +23,27 @@ from astropy.time import Time
 from ndcube.ndcube import NDCubeBase
 from sunpy.map import GenericMap, Map
 
-from sunalign._contract import build_reference
-from sunalign._cube_sky import CubeSky, cube_sky
-from sunalign._fits_blocks import opened, scan
-from sunalign._headers import celestial_wcs
-from sunalign._inputs import prepare
-from sunalign._windows import window_name
-from sunalign.abc import ReferenceBuilder
-from sunalign.coordinates import PixelGrid
+from sunalign.abc import Corrector, ReferenceBuilder
+from sunalign.alignment.contract import build_reference, corrected
+from sunalign.alignment.inputs import prepare
 from sunalign.correction import Correction
-from sunalign.correctors._meta import add_history, copied, history_entry, update_cards
-from sunalign.correctors._still import ACROSS, has_no_extent, with_extent
-from sunalign.correctors._wcs import corrected_header
 from sunalign.exceptions import AlignmentError, ImageError
+from sunalign.files._fits_blocks import opened, scan
+from sunalign.geometry.coordinates import PixelGrid
+from sunalign.geometry.times import StepTimes
 from sunalign.images import Image, clean_data
-from sunalign.intensity import IntensityScaling
+from sunalign.images._cube_sky import CubeSky, cube_sky, window_name
+from sunalign.images._cube_times import _sources
+from sunalign.model.intensity import IntensityScaling
+from sunalign.model.problem import Problem
 from sunalign.pointing._displaced import displaced
-from sunalign.problem import Problem
-from sunalign.times import StepTimes, _as_time
+from sunalign.wcs.celestial import celestial_wcs
+from sunalign.wcs.metadata import add_history, copied, history_entry, update_cards
+from sunalign.wcs.refit import refit
+from sunalign.wcs.still import ACROSS, has_no_extent, with_extent
+
+if TYPE_CHECKING:
+    from sunalign.result import AlignmentResult
 
 __all__ = ["Slit", "read_slit"]
 
@@ -58,7 +61,7 @@ class Slit:
     ----------
     exposures : `~sunalign.images.Image`
         One column an exposure, laid side by side on a grid that only means something along the slit.
-    times : `~sunalign.times.StepTimes` or `None`
+    times : `~sunalign.geometry.times.StepTimes` or `None`
         When they were taken.
     source : object
         What was given, as the corrector takes it.
@@ -127,11 +130,11 @@ class Slit:
 
         Parameters
         ----------
-        single : `~sunalign.problem.Problem`
+        single : `~sunalign.model.problem.Problem`
             That of their mean.
         builder : `~sunalign.abc.ReferenceBuilder`
         references : sequence
-        scaling : `~sunalign.intensity.IntensityScaling`
+        scaling : `~sunalign.model.intensity.IntensityScaling`
         margin : `float`
             How far, in radians, the slit may be moved.
         """
@@ -144,23 +147,27 @@ class Slit:
         target = replace(image, data=scaling.fit(image.data)(image.data), source=None, meta={})
         return replace(single, target=target, reference=reference, base=grid)
 
-    def corrected(self, correction: Correction, provenance: str) -> Any:
-        """Return the source with a correction where its header has no extent across the slit.
+    def corrected(self, corrector: Corrector, target: Any, result: AlignmentResult) -> Any:
+        """Return the target with the correction.
 
         Parameters
         ----------
-        correction : `~sunalign.Correction`
-        provenance : `str`
-            Further lines for HISTORY.
+        corrector : `~sunalign.abc.Corrector`
+        target : object
+            As it was given.
+        result : `~sunalign.AlignmentResult`
         """
+        if self.frozen and not (isinstance(target, (str, os.PathLike)) and corrector.accepts(target)):
+            return self._still_corrected(result.correction, result.provenance())
+        return corrected(corrector, target, replace(self.exposures, source=self.source), result)
+
+    def _still_corrected(self, correction: Correction, provenance: str) -> Any:
+        """Return the source with a correction where its header has no extent across the slit."""
         data, header = (self.source.data, self.source.meta) if isinstance(self.source, GenericMap) else self.source
-        wide = with_extent(header)
-        changed, _ = corrected_header(wide, correction, np.shape(data))
-        moved = {key: float(changed[key]) for key in wide if _is_cards(key) and changed[key] != wide[key]}
-        # The raster axis keeps what it had, which is nothing.
-        kept = {key: value for key, value in moved.items() if str(key).upper() not in ACROSS}
+        cards, _ = refit(with_extent(header), correction, np.shape(data))
         new = copied(header)
-        update_cards(new, {str(key).upper(): value for key, value in kept.items()})
+        # The raster axis keeps what it had, which is nothing.
+        update_cards(new, {key: value for key, value in cards.items() if key not in ACROSS})
         add_history(new, history_entry(correction, provenance))
         if isinstance(self.source, GenericMap):
             result = copy.copy(self.source)
@@ -170,26 +177,28 @@ class Slit:
         return data, new
 
 
-def _is_cards(key: Any) -> bool:
-    return str(key).upper().startswith(("CRVAL", "CDELT", "PC", "CD"))
-
-
 def _timed(image: Image, times: StepTimes | None) -> Image:
     """Image that knows its times already: they are not those of its header's axes."""
-    image.__dict__["times"] = times
+    known = image._known.found  # type: ignore[union-attr]
+    known["times"] = times
     if times is not None:
-        image.__dict__["date"] = times.at((image.grid.shape[1] - 1) / 2)
+        known["date"] = times.at((image.grid.shape[1] - 1) / 2)
     return image
 
 
-def read_slit(target: Any) -> Slit | None:
+def read_slit(target: Any, mask: np.ndarray | None = None, limits: Any = None) -> Slit | None:
     """Target as one slit position; `None` where it is an image or a raster.
 
     Parameters
     ----------
-    target : object
-        As `sunalign.align` takes it.
+    target, mask, limits : object
+        As `sunalign.align` takes them.
     """
+    slit = _read(target)
+    return None if slit is None else slit.prepared(mask, limits)
+
+
+def _read(target: Any) -> Slit | None:
     if isinstance(target, NDCubeBase):
         return _cube_slit(target)
     if isinstance(target, (str, os.PathLike)):
@@ -246,10 +255,10 @@ def _header_slit(source: Any, data: np.ndarray, mask: Any, header: Mapping[str, 
 
 
 def _at_slit(grid: PixelGrid) -> PixelGrid:
-    """Grid whose column 0 is the slit: where the header puts its reference column, and where its first one is."""
-    # All columns are one place; which of them CRPIX1 names says nothing, so the reference coordinate is the slit's.
-    x0 = float(grid.wcs.wcs.crpix[0]) - 1
-    return PixelGrid(grid.wcs, grid.shape, (x0, 1.0, 0.0, 1.0))
+    """Grid whose column 0 is the slit: all columns are one place, the one whose coordinates the header gives."""
+    wcs = grid.wcs.deepcopy()
+    wcs.wcs.crpix = [1.0, wcs.wcs.crpix[1]]
+    return PixelGrid(wcs, grid.shape)
 
 
 # Cubes
@@ -257,14 +266,14 @@ def _at_slit(grid: PixelGrid) -> PixelGrid:
 
 def _cube_slit(cube: NDCubeBase) -> Slit | None:
     # That module also teaches `to_image` what a cube is.
-    from sunalign.cubes import _off_slit
+    from sunalign.images.cubes import _off_slit
 
     meta = cube.meta if isinstance(cube.meta, Mapping) else {}
     sky = _sky(cube)
     if sky is None or cube.data.shape[sky.x_axis] != 1:
         return None
     name = window_name(cube) or "cube"
-    times, time_axis = _cube_times(cube)
+    times, time_axis = _cube_times(Image(np.empty((2, 1)), PixelGrid(sky.wcs, (2, 1)), meta, cube, name))
     values = clean_data(cube.data, None if cube.mask is None else np.broadcast_to(cube.mask, cube.data.shape))
     kept = [sky.y_axis] + ([time_axis] if time_axis is not None else [])
     values = np.moveaxis(values, kept, range(len(kept)))
@@ -285,23 +294,13 @@ def _sky(cube: NDCubeBase) -> CubeSky | None:
         return None  # `to_image` says why.
 
 
-def _cube_times(cube: NDCubeBase) -> tuple[StepTimes | None, int | None]:
-    """Times of the exposures along an axis of their own, and that array axis."""
-    wcs = cube.wcs.low_level_wcs
-    lengths = list(reversed(cube.data.shape))
-    for world, kind in enumerate(wcs.world_axis_physical_types):
-        if kind != "time":
-            continue
-        pixels = [k for k, on in enumerate(wcs.axis_correlation_matrix[world]) if on and lengths[k] > 1]
-        if len(pixels) > 1:
-            continue
-        count = lengths[pixels[0]] if pixels else 1
-        at: list[Any] = [np.full(count, (size - 1) / 2) for size in lengths]
-        if pixels:
-            at[pixels[0]] = np.arange(count, dtype=float)
-        found = _as_time(wcs, wcs.pixel_to_world_values(*at)[world], world)
-        if isinstance(found, Time):
-            seconds = np.asarray((found - found[0]).to_value(u.s))
-            axis = cube.data.ndim - 1 - pixels[0] if pixels else None
-            return StepTimes(found[0], seconds, "the time axis of the cube"), axis
+def _cube_times(image: Image) -> tuple[StepTimes | None, int | None]:
+    """Times of the exposures of a cube along an axis of their own, and that array axis."""
+    for times, axes, origin in _sources(image):
+        kept = [axis for axis, size in zip(axes, times.shape, strict=True) if size > 1]
+        if len(kept) <= 1:
+            flat = times.reshape(-1) if times.shape else Time([times])
+            seconds = np.asarray((flat - flat[0]).to_value(u.s))
+            axis = image.source.data.ndim - 1 - kept[0] if kept else None
+            return StepTimes(flat[0], seconds, f"{origin} of the cube"), axis
     return None, None

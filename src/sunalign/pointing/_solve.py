@@ -8,15 +8,15 @@ from typing import NamedTuple
 import numpy as np
 
 from sunalign.abc import SupportsGaussNewton
-from sunalign.coordinates import ARCSEC
+from sunalign.geometry.coordinates import ARCSEC
 from sunalign.metrics import NCC
-from sunalign.objective import SearchSpace
+from sunalign.model.problem import Problem
+from sunalign.model.quality import _block as residual_block
+from sunalign.model.search_space import SearchSpace
 from sunalign.pointing._displaced import displaced, in_pixels
 from sunalign.pointing._equations import ColumnSums, Equations, Rows, equations, linearized, metric_equations
 from sunalign.pointing._model import PointingModel
 from sunalign.pointing._strength import Posterior, posterior
-from sunalign.problem import Problem
-from sunalign.quality import _block as residual_block
 
 __all__ = ["Solution", "State", "columns_of", "displaced_problem", "solve"]
 
@@ -264,7 +264,7 @@ def _noise(problem: Problem, rows: Rows, found: Equations, model: PointingModel)
 
     Where two images differ by structure, neighbouring residuals are alike, and a displacement is known less well than
     as many independent ones would make it. By how much is seen from the scatter of blocks of about ten reference
-    pixels, as in `sunalign.quality.covariance`.
+    pixels, as in `sunalign.model.quality.covariance`.
     """
     variance = found.residual / max(found.n_pixels - len(found.gradient), 1.0)
     one = np.zeros((2, 2, rows.mask.shape[1]))

@@ -15,8 +15,8 @@ from astropy.time import Time
 from sunpy.time import parse_time
 
 from sunalign.exceptions import AlignmentError
+from sunalign.geometry.times import StepTimes
 from sunalign.images import Image
-from sunalign.times import StepTimes
 
 __all__ = ["Template", "sine", "step", "table_template", "templates_of"]
 

@@ -17,13 +17,14 @@ from astropy.wcs import WCS
 from sunpy.map import GenericMap
 
 from sunalign.abc import ReferenceBuilder
-from sunalign.coordinates import ARCSEC, PixelGrid
 from sunalign.exceptions import AlignmentError, CoverageError
+from sunalign.geometry.coordinates import ARCSEC, PixelGrid, nearest_turn
+from sunalign.geometry.mapping import PixelMapping
+from sunalign.geometry.observation import View, check_modelling, said_of_rotation, views_of
+from sunalign.geometry.rotation import ROTATION, SurfaceCarry, stonyhurst_zero
 from sunalign.images import Image, to_image
-from sunalign.interpolation import SplineImage
-from sunalign.reference import PixelMapping, Reference, Transform
-from sunalign.reference_builders._geometry import View, check_modelling, said_of_rotation, views_of
-from sunalign.rotation import ROTATION, SurfaceCarry, stonyhurst_zero
+from sunalign.model.interpolation import SplineImage
+from sunalign.model.reference import Reference, Transform
 
 __all__ = ["Carrington"]
 
@@ -166,7 +167,7 @@ def _centred(image: Image, carry: SurfaceCarry, target: Image) -> Image:
         place = carry(target.grid.to_directions(*(np.array([c]) for c in target.grid.centre)), np.array([0.0]))
         if np.isfinite(place).all():
             wanted = np.degrees(np.arctan2(place[1], place[0]))[0]
-            nearest = int(np.abs((longitudes - wanted + 180) % 360 - 180).argmin())
+            nearest = int(np.abs(nearest_turn(longitudes - wanted, 360)).argmin())
             start = nearest - nx // 2
             data = np.roll(data, -start, axis=1)
     middle = nx // 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import warnings
 import weakref
 from collections.abc import Sequence
@@ -21,12 +22,10 @@ from astropy.utils.exceptions import AstropyUserWarning
 
 import sunpy.map
 from sunpy.map import GenericMap, MapSequence
-from sunpy.util.exceptions import SunpyMetadataWarning
 
-from sunalign._headers import two_axes
-from sunalign.coordinates import PixelGrid
 from sunalign.exceptions import AlignmentError, ImageError, warn_user
-from sunalign.images import Image, clean_data, to_image
+from sunalign.images import Image, clean_data, map_image, to_image
+from sunalign.wcs.fits_plane import first_on_sky, no_file, plane_of
 
 __all__ = ["Frame", "open_frames"]
 
@@ -73,7 +72,7 @@ class Frame:
 
 
 class FrameFile:
-    """First image of a FITS file; read in parts, also where it is compressed in tiles.
+    """First image of a FITS file that is on the sky; read in parts, also where it is compressed in tiles.
 
     Parameters
     ----------
@@ -83,32 +82,31 @@ class FrameFile:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._hdus, self._hdu = self._open()
-        self.header = self._hdu.header.copy()
-        self.shape = tuple(self._hdu.shape)
+        self._plane = plane_of(self._hdu.shape, self._hdu.header, path)
+        self.header = self._plane.header.copy()
+        self.shape = self._plane.shape
 
     def _open(self) -> tuple[fits.HDUList | None, Any]:
         if not self.path.exists():
-            raise ImageError(f"There is no file {self.path}.")
+            raise ImageError(no_file(self.path))
         with warnings.catch_warnings():
             # astropy only warns of a file that ends too early, and fails when the end is read.
             warnings.filterwarnings("error", message="File may have been truncated", category=AstropyUserWarning)
             hdus = fits.open(self.path, memmap=True)
             try:
-                images = [hdu for hdu in hdus if hdu.is_image and len(hdu.shape) == 2]
-                if not images:
-                    raise ImageError(f"{self.path.name} holds no image with two axes; it may be truncated.")
+                hdu = first_on_sky(hdus, self.path)
             except BaseException:
                 hdus.close()
                 raise
         # Whoever drops a reference before it is read drops its files too.
         self._closer = weakref.finalize(self, hdus.close)
-        return hdus, images[0]
+        return hdus, hdu
 
     def read(self, y: slice, x: slice) -> np.ndarray:
         """Pixels of rows ``y`` and columns ``x``."""
         if self._hdus is None:
             self._hdus, self._hdu = self._open()
-        return np.asarray(self._hdu.section[y, x])
+        return self._plane.image(np.asarray(self._hdu.section[self._plane.index(len(self._hdu.shape), y, x)]))
 
     def close(self) -> None:
         """Close the file; it is opened again if more is read."""
@@ -137,15 +135,18 @@ def open_frames(references: Sequence[Any]) -> list[Frame]:
         except (OSError, AstropyUserWarning, ImageError) as error:
             if not isinstance(reference, (str, os.PathLike)) or not Path(reference).exists():
                 raise
-            bad.append(f"{Path(reference).name} ({str(error).splitlines()[0][:80]})")
+            bad.append(f"{Path(reference).name} ({_reason(error, Path(reference))})")
         if len(frames) > _MAX_OPEN:
             frames[-1 - _MAX_OPEN].close()
     if not frames:
-        raise AlignmentError(f"None of the {len(bad)} frames can be read: {bad[0]}. Fetch them again.")
+        frames_are = "The one frame that was given cannot" if len(bad) == 1 else f"None of the {len(bad)} frames can"
+        raise AlignmentError(f"{frames_are} be read: {bad[0]}. Fetch {'it' if len(bad) == 1 else 'them'} again.")
     if bad:
+        them = "it" if len(bad) == 1 else "them"
+        listed = ", ".join(bad[:3]) + (f" and {len(bad) - 3} more" if len(bad) > 3 else "")
         warn_user(
             f"{len(bad)} of {len(bad) + len(frames)} frames cannot be read and {'is' if len(bad) == 1 else 'are'} left "
-            f"out: {', '.join(bad)}. Fetch {'it' if len(bad) == 1 else 'them'} again.",
+            f"out: {listed}. Fetch {them} again, or leave {them} away.",
         )
     frames.sort(key=lambda frame: float(frame.date.tai.mjd))
     for first, second in pairwise(frames):
@@ -155,6 +156,16 @@ def open_frames(references: Sequence[Any]) -> list[Frame]:
                 f"one detector and one version."
             )
     return frames
+
+
+def _reason(error: Exception, path: Path) -> str:
+    """What is wrong with a file, as a part of a sentence that has named it: the first sentence, whole."""
+    text = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    sizes = re.search(r"actual file length \((\d+)\) is smaller than the expected size \((\d+)\)", text)
+    if sizes:
+        return f"truncated: {sizes[1]} of {sizes[2]} bytes are there"
+    text = re.split(r"(?<=\w\w|\d\))\.\s+(?=[A-Z])", text.removeprefix(f"{path} ").removeprefix(f"{path.name} "))[0]
+    return text.rstrip(".")
 
 
 def _flat(references: Sequence[Any]) -> list[Any]:
@@ -185,10 +196,4 @@ def _head(source: GenericMap, name: str | None) -> Image:
     """Image of a map without a copy of its data."""
     called = name or source.meta.get("filename")
     called = str(called or f"{source.observatory} {source.detector or source.instrument}".strip() or "frame")
-    with warnings.catch_warnings():
-        # Whether a date or an observer is missing is asked, and told, by what needs them; a unit is never needed.
-        warnings.filterwarnings("ignore", "Missing metadata for observ", SunpyMetadataWarning)
-        warnings.filterwarnings("ignore", "Could not parse unit string", SunpyMetadataWarning)
-        warnings.simplefilter("ignore", u.UnitsWarning)
-        grid, unit = PixelGrid(two_axes(source.wcs, called), source.data.shape), source.unit
-    return Image(source.data, grid, source.meta, source, called, unit)
+    return map_image(source, source.data, called)

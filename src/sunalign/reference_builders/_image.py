@@ -12,9 +12,9 @@ from astropy.time import Time
 
 from sunalign.abc import ReferenceBuilder
 from sunalign.exceptions import AlignmentError
+from sunalign.geometry.observation import check_modelling, image_carry
 from sunalign.images import Image, to_image
-from sunalign.reference import ImageReference
-from sunalign.reference_builders._geometry import check_modelling, image_carry
+from sunalign.model.reference import ImageReference
 
 __all__ = ["ImageBuilder"]
 
@@ -44,8 +44,8 @@ class ImageBuilder(ReferenceBuilder):
 
     Notes
     -----
-    Lines of sight that miss the sphere are left alone (see `sunalign.rotation.SphereCarry`); for observers more than
-    one degree apart they are left out.
+    Lines of sight that miss the sphere are left alone (see `sunalign.geometry.rotation.SphereCarry`); for observers
+    more than one degree apart they are left out.
     """
 
     solar_rotation: str = "differential"

@@ -22,8 +22,9 @@ _SHOWN = ("bunit", "wavelnth", "waveunit", "telescop", "instrume", "detector", "
 
 #: Cards of the target that say where and when it looked.
 _WHERE = ("wcsaxes", "ctype", "cunit", "crpix", "crval", "cdelt", "crota", "pc", "cd", "lonpole", "latpole", "wcsname",
-          "timesys", "dateref", "mjdref", "date-obs", "date-beg", "date-avg", "date-end", "mjd-", "telapse", "xposure",
-          "rsun", "dsun", "hgln", "hglt", "crln", "crlt", "hci", "hee", "hae", "obs_vr", "car_rot")  # fmt: skip
+          "timesys", "dateref", "mjdref", "date-obs", "date-beg", "date-avg", "date-end", "date_", "time-", "time_",
+          "t_obs", "startobs", "endobs", "mjd-", "telapse", "xposure", "rsun", "dsun", "hgln", "hglt", "crln", "crlt",
+          "hci", "hee", "hae", "obs_vr", "car_rot")  # fmt: skip
 
 
 def raster_map(raster: RasterReference, target: Image, used: Sequence[np.ndarray]) -> GenericMap:

@@ -11,11 +11,12 @@ import numpy as np
 
 from sunpy.map import GenericMap
 
-from sunalign.coordinates import ARCSEC, PixelGrid
 from sunalign.exceptions import CoverageError
+from sunalign.geometry.coordinates import ARCSEC, PixelGrid
+from sunalign.geometry.mapping import PixelMapping
 from sunalign.images import Image
-from sunalign.interpolation import SplineImage
-from sunalign.reference import PixelMapping, Reference, Transform
+from sunalign.model.interpolation import SplineImage
+from sunalign.model.reference import Reference, Transform
 from sunalign.reference_builders._frames import Frame
 
 __all__ = ["Blur", "RasterReference", "Schedule", "Slab"]
@@ -120,9 +121,9 @@ class Slab:
     ----------
     name : `str`
         Of the frame.
-    grid : `~sunalign.coordinates.PixelGrid`
+    grid : `~sunalign.geometry.coordinates.PixelGrid`
         Of the part.
-    mappings : `tuple` of `~sunalign.reference.PixelMapping`
+    mappings : `tuple` of `~sunalign.geometry.mapping.PixelMapping`
         From the target's pixels to the part's, one for every moment of the exposure.
     frame : `Frame`, optional
         Where to read it.

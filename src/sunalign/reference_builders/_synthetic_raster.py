@@ -14,11 +14,11 @@ from astropy.time import Time
 
 from sunalign.abc import ReferenceBuilder
 from sunalign.exceptions import AlignmentError, CoverageError
+from sunalign.geometry.mapping import PixelMapping
+from sunalign.geometry.observation import View, check_modelling, said_of_rotation, views_of, warn_if_unknown
+from sunalign.geometry.observers import AU, Seen, same_observer
 from sunalign.images import Image
-from sunalign.motion import Seen, same_observer
-from sunalign.reference import PixelMapping
 from sunalign.reference_builders._frames import Frame, open_frames
-from sunalign.reference_builders._geometry import View, check_modelling, said_of_rotation, views_of, warn_if_unknown
 from sunalign.reference_builders._slabs import Blur, RasterReference, Schedule, Slab
 
 __all__ = ["SyntheticRaster"]
@@ -204,4 +204,4 @@ def _check_spacecraft(target: Seen, frames: Sequence[Seen]) -> None:
 
 
 def _where(seen: Seen) -> str:
-    return f"{np.degrees(seen.stonyhurst):.1f} deg Stonyhurst, {float(seen.place.distance) / 1.495978707e11:.3f} AU"
+    return f"{np.degrees(seen.stonyhurst):.1f} deg Stonyhurst, {float(seen.place.distance) / AU:.3f} AU"

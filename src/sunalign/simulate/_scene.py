@@ -10,6 +10,7 @@ import astropy.units as u
 from sunpy.sun import constants
 from sunpy.time import parse_time
 
+from sunalign.simulate._loops import Eye, brightness, loops
 from sunalign.simulate._observer import Observer, locate, stonyhurst_zero, time_of
 from sunalign.simulate._texture import Array, Recipe, Texture, texture, wrapped
 
@@ -28,6 +29,10 @@ CORONA_HEIGHT = 0.08
 LIMB_SOFTNESS = 0.12
 # Below this cosine of the heliocentric angle the fine structure gives way to what the corona shows.
 LIMB_FADE = 0.25
+# The same where the corona is not only a rim, but stands in front of the disc as well.
+LOOPS_FADE = 0.2
+# Part of the limb's brightness that comes from low down, and its scale height in solar radii: what makes it an edge.
+RIM, RIM_HEIGHT = 0.6, 0.008
 # Points evaluated at a time, so that the intermediate arrays stay in the cache of the processor.
 BLOCK = 1 << 15
 
@@ -106,6 +111,10 @@ class Scene:
         Number of active regions, over the whole Sun.
     bright_points : `float`
         Bright points per square degree.
+    loops : `int`
+        Bundles of coronal loops above each active region. They stand in space: they rise beyond the limb, hide behind
+        it, and show their parallax to other observers. The flat loops of the surface are there in any case. None by
+        default; a raster whose steps have their own times takes longer with them.
     beacons : `tuple` of (longitude, latitude) pairs of `~astropy.units.Quantity`
         Places, Stonyhurst at ``time``, of point-like sources that stand out, for tests of geometry.
     beacon_width : `~astropy.units.Quantity`
@@ -135,6 +144,7 @@ class Scene:
     contrast: float = 1.0
     n_active_regions: int = 14
     bright_points: float = 0.15
+    loops: int = 0
     beacons: tuple[tuple[u.Quantity, u.Quantity], ...] = ()
     beacon_width: u.Quantity = 0.15 * u.deg
     beacon_intensity: float = 50.0
@@ -146,21 +156,23 @@ class Scene:
         object.__setattr__(self, "time", parse_time(self.time))
 
     @property
-    def _texture(self) -> Texture:
+    def _recipe(self) -> Recipe:
         lon, lat = (float(c.to_value(u.deg)) for c in self.center)
         width, height = (float(e.to_value(u.deg)) for e in self.extent)
         cell = float(self.resolution.to_value(u.deg))
-        return texture(
-            Recipe(
-                seed=self.seed,
-                center=(lon, lat),
-                extent=(width, height),
-                cell=cell,
-                n_active_regions=self.n_active_regions,
-                bright_points=self.bright_points,
-                evolving=self.evolution is not None,
-            )
+        return Recipe(
+            seed=self.seed,
+            center=(lon, lat),
+            extent=(width, height),
+            cell=cell,
+            n_active_regions=self.n_active_regions,
+            bright_points=self.bright_points,
+            evolving=self.evolution is not None,
         )
+
+    @property
+    def _texture(self) -> Texture:
+        return texture(self._recipe)
 
     def replace(self, **changes: Any) -> "Scene":
         """The same scene with some options changed."""
@@ -267,25 +279,54 @@ class Scene:
         for start in range(0, out.size, BLOCK):
             block = slice(start, start + BLOCK)
             out[block] = self._radiance((x[block], y[block], z[block]), view.part(block), epoch)
+        if self.loops and self.contrast:
+            self._add_loops(out, (x, y, z), view, epoch)
         return out.reshape(shape)
 
+    def _add_loops(self, out: Array, vectors: tuple[Array, Array, Array], view: View, epoch: float) -> None:
+        """Add the light of the loops, for every place and time that the points are seen from."""
+        rsun = self.rsun.to_value(u.m)
+        sunward, west, north = vectors
+        columns = np.broadcast_arrays(view.distance / rsun, view.b0, view.longitude - epoch, view.turned, np.zeros(1))
+        eyes, which = np.unique(np.stack(columns[:4]), axis=1, return_inverse=True)
+        a, b, c = ROTATION[self.rotation_model]
+        for k, (distance, b0, longitude, turned) in enumerate(eyes.T):
+            chosen = slice(None) if eyes.shape[1] == 1 else np.flatnonzero(which.ravel() == k)
+            # In the plane through the Sun's centre, from where the lines of sight meet it.
+            x, y = (distance * v[chosen] / sunward[chosen] for v in (west, north))
+            for region in loops(self._recipe, self.loops):
+                sin2 = np.sin(np.radians(region.lat)) ** 2
+                eye = Eye(float(distance), float(b0), float(longitude - (a + sin2 * (b + sin2 * c)) * turned))
+                out[chosen] += QUIET_SUN * brightness(region, eye, x, y)
+
     def _radiance(self, vectors: tuple[Array, Array, Array], view: View, epoch: float) -> Array:
-        lon, sin_lat, mu, height = _surface(vectors, view, self.rsun.to_value(u.m))
+        surface_lon, sin_lat, mu, height = _surface(vectors, view, self.rsun.to_value(u.m))
         a, b, c = ROTATION[self.rotation_model]
         sin2 = sin_lat**2
-        lon = wrapped(np.degrees(lon - epoch - (a + sin2 * (b + sin2 * c)) * view.turned))
+        lon = wrapped(np.degrees(surface_lon - epoch - (a + sin2 * (b + sin2 * c)) * view.turned))
         lat = np.degrees(np.arcsin(sin_lat))
 
-        log = self._log_surface(lon, lat, mu, view.aged) if self.contrast else np.zeros(lon.shape)
-        intensity = np.exp(self.contrast * log - height / CORONA_HEIGHT)
+        rim = (lon, lat)
+        if self.loops:
+            rim_lon, sin_rim = _rim(vectors, view)
+            rim = (lon + wrapped(np.degrees(rim_lon - surface_lon)), np.degrees(np.arcsin(sin_rim)))
+        log = self._log_surface(lon, lat, rim, mu, view.aged) if self.contrast else np.zeros(lon.shape)
+        intensity = np.exp(self.contrast * log) * self._above(height)
         if self.beacons:
             intensity += self._beacons(lon, lat) * (height == 0)
         flat = 1 / np.sqrt(1 + LIMB_SOFTNESS)
         intensity *= 1 + self.limb_brightening * (1 / np.sqrt(mu**2 + LIMB_SOFTNESS) - flat)
         return QUIET_SUN * intensity
 
-    def _log_surface(self, lon: Array, lat: Array, mu: Array, aged: Array) -> Array:
-        """Logarithm of the surface's brightness, fading into the corona's towards the limb."""
+    def _above(self, height: Array) -> Array:
+        """What is left of the brightness at the limb at a height above it."""
+        corona = np.exp(-height / CORONA_HEIGHT)
+        if not self.loops:
+            return np.asarray(corona)
+        return np.asarray(RIM * np.exp(-height / RIM_HEIGHT) + (1 - RIM) * corona)
+
+    def _log_surface(self, lon: Array, lat: Array, rim: tuple[Array, Array], mu: Array, aged: Array) -> Array:
+        """Logarithm of the surface's brightness, fading into that of the corona above ``rim`` towards the limb."""
         sun = self._texture
         center = [float(c.to_value(u.deg)) for c in self.center]
         from_center = wrapped(lon - center[0])
@@ -297,10 +338,11 @@ class Scene:
             log[~inside] = sun.whole(lon[~inside], lat[~inside])
             age = aged if aged.ndim == 0 else aged[inside]
             log[inside] = self._window(sun, from_center[inside] + center[0], lat[inside], age)
-        edge = mu < 3.5 * LIMB_FADE
+        fades_at = LOOPS_FADE if self.loops else LIMB_FADE
+        edge = mu < 3.5 * fades_at
         if edge.any():
-            fade = 1 / (1 + (mu[edge] / LIMB_FADE) ** 6)
-            log[edge] += fade * (sun.corona(lon[edge], lat[edge]) - log[edge])
+            fade = 1 / (1 + (mu[edge] / fades_at) ** 6)
+            log[edge] += fade * (sun.corona(wrapped(rim[0][edge]), rim[1][edge]) - log[edge])
         return log
 
     def _window(self, sun: Texture, lon: Array, lat: Array, aged: Array) -> Array:
@@ -351,3 +393,12 @@ def _surface(vectors: tuple[Array, Array, Array], view: View, rsun: float) -> tu
     sin_lat = np.clip(y * cos_b + z * sin_b, -1, 1)
     lon = view.longitude + np.arctan2(x, z * cos_b - y * sin_b)
     return lon, sin_lat, mu, radius - 1
+
+
+def _rim(vectors: tuple[Array, Array, Array], view: View) -> tuple[Array, Array]:
+    """Inertial longitude, and sine of the latitude, of the limb in the same direction from the centre of the disc."""
+    _, west, north = vectors
+    away = np.maximum(np.hypot(west, north), 1e-12)
+    x, y = west / away, north / away
+    sin_b, cos_b = np.sin(view.b0), np.cos(view.b0)
+    return view.longitude + np.arctan2(x, -y * sin_b), np.clip(y * cos_b, -1, 1)

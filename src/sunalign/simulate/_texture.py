@@ -330,6 +330,13 @@ def _bright_points(recipe: Recipe, rng: np.random.Generator) -> Spots:
     return _spots(lon, lat, width, peak)
 
 
+def region_places(recipe: Recipe) -> list[tuple[float, float]]:
+    """Longitude and latitude, degrees, of the active regions of a recipe: those that its texture has."""
+    rng = np.random.default_rng([recipe.seed, 0])
+    _bright_points(recipe, rng)  # drawn before them, from the same source
+    return _active_region_places(recipe, rng)
+
+
 def _active_region_places(recipe: Recipe, rng: np.random.Generator) -> list[tuple[float, float]]:
     """Two near the middle of the window, where one looks, the rest in the belts of activity."""
     if recipe.n_active_regions == 0:

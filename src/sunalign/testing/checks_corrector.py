@@ -14,9 +14,9 @@ from astropy.io import fits
 from astropy.wcs import WCS
 
 from sunalign.abc import Corrector
-from sunalign.coordinates import ARCSEC, PixelGrid, angles
 from sunalign.correction import PARAMETERS, Correction
 from sunalign.exceptions import CorrectionError
+from sunalign.geometry.coordinates import ARCSEC, PixelGrid, angles
 from sunalign.images import to_image
 from sunalign.testing._law import Check, require
 from sunalign.testing.helpers import small_cube, small_file, small_header, small_map, smooth_image
@@ -33,6 +33,9 @@ _VALUES: dict[str, Any] = {
     "scale_y": 0.97,
     "rotation": 0.8 * u.deg,
 }
+
+
+_PROVENANCE = "found by a law of sunalign.testing"
 
 
 def _map() -> Any:
@@ -66,7 +69,7 @@ def _each(corrector: Corrector, correction: Correction) -> Iterator[tuple[str, A
     with _targets() as targets:
         for name, target in targets.items():
             try:
-                after = corrector.apply(target, correction)
+                after = corrector.apply(target, correction, provenance=_PROVENANCE)
             except CorrectionError:
                 continue
             taken += 1
@@ -194,6 +197,21 @@ def check_history_is_written(corrector: Corrector) -> None:
         old, new = (str(_metadata(image).get("history", "")).strip() for image in (before, after))
         require(new.startswith(old), f"The HISTORY that {name} had is lost.")
         require(len(new) > len(old), f"The HISTORY of {name} does not tell of the correction.")
+        require(_PROVENANCE in new, f"The HISTORY of {name} lacks the lines that were given as 'provenance'.")
+
+
+def check_accepts_what_it_can_correct(corrector: Corrector) -> None:
+    """A target that ``accepts`` takes is corrected; without a caller's word that is how the corrector is chosen."""
+    with _targets() as targets:
+        for name, target in targets.items():
+            accepted = corrector.accepts(target)
+            require(isinstance(accepted, bool), f"'accepts' says True or False; got {accepted!r} of {name}.")
+            if accepted:
+                try:
+                    corrector.apply(target, Correction())
+                except CorrectionError as error:
+                    raise AssertionError(f"The corrector accepts {name} and then refuses it: {error}") from error
+    require(not corrector.accepts(object()), "The corrector accepts any object at all.")
 
 
 def check_target_is_not_changed(corrector: Corrector) -> None:
@@ -232,6 +250,7 @@ CHECKS: tuple[Check, ...] = (
     check_mask_uncertainty_and_unit_are_kept,
     check_other_metadata_are_kept,
     check_history_is_written,
+    check_accepts_what_it_can_correct,
     check_target_is_not_changed,
     check_refuses_what_it_cannot_express,
 )

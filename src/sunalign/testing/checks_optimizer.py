@@ -12,7 +12,8 @@ from scipy.optimize import OptimizeResult
 
 from sunalign.abc import NormalEquations, Optimizer, ShiftSurface
 from sunalign.metrics import NCC
-from sunalign.objective import BudgetSpent, Objective
+from sunalign.model.budget import BudgetSpent
+from sunalign.model.objective import Objective
 from sunalign.testing._law import Check, require, unchanged
 from sunalign.testing.helpers import SmallProblem, run, small_problem
 

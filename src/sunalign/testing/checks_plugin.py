@@ -123,8 +123,8 @@ def _same(one: Any, other: Any) -> bool:
 
 
 def _reserved() -> set[str]:
-    from sunalign._align import align
-    from sunalign._attach import align_to
+    from sunalign.alignment.align import align
+    from sunalign.alignment.attach import align_to
 
     keywords = {*inspect.signature(align).parameters, *inspect.signature(align_to).parameters}
     return keywords - {"options"}

@@ -9,8 +9,8 @@ from scipy import ndimage
 
 import astropy.units as u
 
-from sunalign._align import align
 from sunalign.abc import Corrector, Plugin, ReferenceBuilder
+from sunalign.alignment.align import align
 from sunalign.correctors import corrector_for
 from sunalign.exceptions import AlignmentError, CorrectionError
 from sunalign.registry import KINDS

@@ -25,15 +25,17 @@ import sunpy.map
 from ndcube import NDCube
 from sunpy.map import GenericMap
 
-from sunalign._search_space import free_parameters, limits_of, make_space, start_values
 from sunalign.abc import Metric, Optimizer
-from sunalign.coordinates import PixelGrid
+from sunalign.alignment.search import free_parameters, limits_of, make_space, start_values
 from sunalign.correction import UNITS
+from sunalign.geometry.coordinates import PixelGrid
 from sunalign.images import Image
 from sunalign.metrics import NCC
-from sunalign.objective import BudgetSpent, Objective, SearchSpace
-from sunalign.problem import Problem
-from sunalign.reference import ImageReference
+from sunalign.model.budget import BudgetSpent
+from sunalign.model.objective import Objective
+from sunalign.model.problem import Problem
+from sunalign.model.reference import ImageReference
+from sunalign.model.search_space import SearchSpace
 
 __all__ = [
     "SmallProblem",
@@ -198,8 +200,8 @@ class SmallProblem(NamedTuple):
 
     Parameters
     ----------
-    problem : `~sunalign.problem.Problem`
-    space : `~sunalign.objective.SearchSpace`
+    problem : `~sunalign.model.problem.Problem`
+    space : `~sunalign.model.search_space.SearchSpace`
     truth : `numpy.ndarray`
         Where the metric ``ncc`` scores 1, in the order of ``space``.
     """
@@ -209,7 +211,7 @@ class SmallProblem(NamedTuple):
     truth: np.ndarray
 
     def objective(self, **options: Any) -> Objective:
-        """Return a new `~sunalign.objective.Objective`."""
+        """Return a new `~sunalign.model.objective.Objective`."""
         return Objective(self.problem, self.space, **options)
 
 

@@ -20,7 +20,7 @@ from ndcube import NDCube
 from sunpy.map import GenericMap
 
 from sunalign.correction import PARAMETERS, Correction
-from sunalign.objective import Parameter, SearchSpace
+from sunalign.model.search_space import Parameter, SearchSpace
 from sunalign.testing.helpers import smooth_image
 
 __all__ = ["corrections", "cubes", "images", "masked_pairs", "search_spaces", "solar_maps"]
@@ -144,7 +144,7 @@ def corrections(
 @st.composite
 def search_spaces(draw: st.DrawFn, min_size: int = 1, max_size: int = 5) -> SearchSpace:
     """
-    Draw a `~sunalign.objective.SearchSpace` whose start is within its bounds, and sometimes on one.
+    Draw a `~sunalign.model.search_space.SearchSpace` whose start is within its bounds, and sometimes on one.
 
     Parameters
     ----------

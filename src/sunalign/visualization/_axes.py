@@ -13,10 +13,10 @@ from scipy import ndimage
 import astropy.units as u
 from astropy.wcs import WCS
 
-from sunalign.coordinates import ARCSEC, PixelGrid, apply_homography, tangent_basis
 from sunalign.correction import PARAMETERS, UNITS, Correction
-from sunalign.intensity import IntensityScaling
-from sunalign.reference import ImageReference
+from sunalign.geometry.coordinates import ARCSEC, PixelGrid, apply_homography, tangent_basis
+from sunalign.model.intensity import IntensityScaling
+from sunalign.model.reference import ImageReference
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -152,17 +152,17 @@ def blink(
 
 
 def _check(path: Path, overwrite: bool) -> None:
-    from sunalign.io import _check_output
+    from sunalign.files.io import check_output
 
     if path.suffix.lower() != ".gif":
         raise ValueError(f"A blink is written as a GIF; name it like blink.gif, not {path.name!r}.")
-    _check_output(path, overwrite)
+    check_output(path, overwrite)
 
 
 def _save(animation: FuncAnimation, path: str | os.PathLike[str], interval: float, dpi: float, overwrite: bool) -> None:
     from matplotlib.animation import PillowWriter
 
-    from sunalign.io import atomic_write
+    from sunalign.files.io import atomic_write
 
     # Documented as an int, and turned into milliseconds: 700 of them are 1.43 a second.
     writer = PillowWriter(fps=1000 / interval)  # type: ignore[arg-type]

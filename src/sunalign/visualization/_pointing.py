@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from sunalign.problem import Problem
+    from sunalign.model.problem import Problem
     from sunalign.result import AlignmentResult
 
 __all__ = ["plot_pointing"]

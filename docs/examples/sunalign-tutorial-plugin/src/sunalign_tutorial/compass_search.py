@@ -6,7 +6,8 @@ import numpy as np
 from scipy.optimize import OptimizeResult
 
 from sunalign.abc import Optimizer
-from sunalign.objective import Objective, SearchSpace
+from sunalign.model.objective import Objective
+from sunalign.model.search_space import SearchSpace
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +38,7 @@ class CompassSearch(Optimizer):
         steps = self.first_step * np.diag(space.step)
         for _ in range(self.halvings + 1):
             while True:
-                objective.iteration += 1
+                objective.new_iteration()
                 points = space.clip(best + np.concatenate([steps, -steps]))
                 scores = objective.many(points)
                 if not scores.max() > score:

@@ -1,0 +1,184 @@
+"""From a reference builder to the best parameters: the forward model, and one climb on it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+from scipy.optimize import OptimizeResult
+
+import astropy.units as u
+from astropy.table import QTable
+
+from sunalign.abc import Metric, Optimizer, Plugin, ReferenceBuilder
+from sunalign.alignment.contract import build_reference, maximize
+from sunalign.alignment.height import at_best_height
+from sunalign.alignment.search import Search, check_resolution, make_space, reach
+from sunalign.exceptions import AlignmentError
+from sunalign.images import Image
+from sunalign.model.budget import Budget
+from sunalign.model.intensity import IntensityScaling
+from sunalign.model.masked_correlation import transforms_kept
+from sunalign.model.objective import Objective
+from sunalign.model.problem import Problem
+from sunalign.model.reference import Reference
+from sunalign.model.search_space import SearchSpace
+from sunalign.wcs.plausible import check_field
+
+__all__ = ["Climb", "ForwardModel", "Images", "climb"]
+
+
+class ForwardModel(NamedTuple):
+    """What the target is compared with, and the space in which."""
+
+    reference: Reference
+    problem: Problem
+    space: SearchSpace
+
+
+class Columns(Protocol):
+    """What is known of where the columns of a target point."""
+
+    def applied(self, reference: Reference, image: Image, pivot: tuple[float, float]) -> Reference:
+        """Reference as a target sees it whose columns point where they are known to."""
+
+
+class Climb(NamedTuple):
+    """Where a search ended.
+
+    Parameters
+    ----------
+    builder : `~sunalign.abc.ReferenceBuilder`
+        That made the reference: the chosen one, with the height that was found where that was free.
+    model : `ForwardModel`
+    found : `~scipy.optimize.OptimizeResult`
+    initial : `float`
+        Score at the start.
+    history : `~astropy.table.QTable`
+        Every evaluation at full resolution.
+    height : `~astropy.units.Quantity`, optional
+        Of the emission, where that was free.
+    """
+
+    builder: ReferenceBuilder
+    model: ForwardModel
+    found: OptimizeResult
+    initial: float
+    history: QTable
+    height: u.Quantity | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Images:
+    """Target and references as they are to be compared.
+
+    Parameters
+    ----------
+    target : `~sunalign.images.Image`
+        Masked, not scaled.
+    references : sequence
+        As a reference builder takes them.
+    scaling : `~sunalign.IntensityScaling`
+    assumptions : mapping
+        What is taken for granted of the target.
+    columns : `Columns`, optional
+        What is known of the pointing of the target's columns.
+    """
+
+    target: Image
+    references: Sequence[Any]
+    scaling: IntensityScaling
+    assumptions: Mapping[str, str] = field(default_factory=dict)
+    columns: Columns | None = None
+
+    def model(self, builder: ReferenceBuilder, metric: Metric, search: Search, min_overlap: float) -> ForwardModel:
+        """Forward model with the reference that a builder makes."""
+        grid = self.target.grid
+        built = build_reference(builder, self.references, self.target, reach(search.limits, search.begin, grid))
+        check_field(grid, self.target.name, built.pixel_size)
+        check_resolution(search.limits, {"target": min(grid.pixel_size), "reference": built.pixel_size})
+        problem = Problem(
+            target=_scaled_target(self.target, self.scaling),
+            reference=self._seen(_scaled_reference(built, self.target, self.scaling), search.pivot),
+            metric=metric,
+            base=grid,
+            pivot=search.pivot,
+            names=search.names,
+            fixed=search.fixed,
+            min_overlap=min_overlap,
+        )
+        return ForwardModel(built, problem, make_space(search.limits, search.begin, grid, built.pixel_size))
+
+    def _seen(self, reference: Reference, pivot: tuple[float, float]) -> Reference:
+        return reference if self.columns is None else self.columns.applied(reference, self.target, pivot)
+
+
+def climb(
+    images: Images,
+    plugins: Mapping[type[Plugin], Any],
+    search: Search,
+    *,
+    min_overlap: float,
+    rng: np.random.Generator,
+    budget: Budget,
+    n_jobs: int = 1,
+) -> Climb:
+    """Let the optimizer search, at every height that is tried where the height is free.
+
+    Parameters
+    ----------
+    images : `Images`
+    plugins : mapping
+        An instance for every kind.
+    search : `~sunalign.alignment.search.Search`
+    min_overlap : `float`
+        Fraction of the target's valid pixels that the reference has to cover.
+    rng : `numpy.random.Generator`
+    budget : `~sunalign.model.budget.Budget`
+        Of all that is compared.
+    n_jobs : `int`
+        Worker processes.
+    """
+
+    def model_of(builder: ReferenceBuilder) -> ForwardModel:
+        return images.model(builder, plugins[Metric], search, min_overlap)
+
+    def climb_with(builder: ReferenceBuilder) -> Climb:
+        model = model_of(builder)
+        with (
+            transforms_kept(),
+            Objective(model.problem, model.space, n_jobs=n_jobs, budget=budget) as objective,
+        ):
+            initial = objective(model.space.start)
+            found = maximize(plugins[Optimizer], objective, model.space, rng)
+            return Climb(builder, model, found, initial, objective.history)
+
+    builder = plugins[ReferenceBuilder]
+    if search.heights is None:
+        return climb_with(builder)
+    best = at_best_height(builder, images, search.heights, climb_with)
+    # Made again: what there is to warn of was not said while heights were tried.
+    return best._replace(model=model_of(best.builder))
+
+
+def _scaled_target(image: Image, scaling: IntensityScaling) -> Image:
+    valid = ~image.mask
+    rows, columns = (np.flatnonzero(valid.any(axis=axis)) for axis in (1, 0))
+    image = image.crop(slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1))
+    # Without its source: workers get a copy of all this.
+    return replace(image, data=scaling.fit(image.data)(image.data), source=None, meta={})
+
+
+def _scaled_reference(reference: Reference, image: Image, scaling: IntensityScaling) -> Reference:
+    values = reference.intensities()
+    if values is None:
+        values = reference.sample_grid(np.eye(3), image.grid.shape, np.arange(image.grid.shape[1], dtype=float))
+    finite = values[np.isfinite(values)]
+    if finite.size and finite.min() == finite.max():
+        raise AlignmentError(
+            f"The reference is constant where the target can be: every valid pixel is {finite[0]:g}, so there is "
+            f"nothing to align. Check both pointings and reference_limits, or raise max_shift."
+        )
+    return reference.scaled(scaling.fit(values))

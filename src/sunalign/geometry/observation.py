@@ -1,0 +1,392 @@
+"""From a target's columns to a reference image: who looked when, and the carry that follows from it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+import astropy.units as u
+from astropy.coordinates import SkyCoord
+from astropy.time import Time
+
+from sunpy.sun.constants import radius as solar_radius
+
+from sunalign.exceptions import AlignmentError, warn_user
+from sunalign.geometry.coordinates import ARCSEC, PixelGrid
+from sunalign.geometry.mapping import Carry, PixelMapping
+from sunalign.geometry.observers import Seen, Track, observer_track, same_observer, seen_by
+from sunalign.geometry.rotation import ROTATION, LinearCarry, Place, SphereCarry
+from sunalign.geometry.times import StepTimes
+from sunalign.images import Image
+
+__all__ = ["Modelling", "View", "check_modelling", "image_carry", "said_of_rotation", "views_of", "warn_if_unknown"]
+
+_RSUN = float(solar_radius.to_value(u.m))
+
+#: Reference pixels; what moves nothing by more is left out.
+NEGLIGIBLE = 1e-3
+
+#: Upper bound of the apparent rotation of a sphere seen by any spacecraft, rad/s on the Sun.
+_FASTEST = 6e-6
+
+_WIDE = np.radians(1.0)
+
+_MEANING = {
+    "differential": "differential (Howard et al. 1990)",
+    "rigid": "rigid (14.1844 deg/day)",
+    "none": "none",
+}
+_FRAMES = {
+    "step": "step: angles as seen at each column's own time",
+    "header": "header: all angles in the one frame of the header",
+}
+
+
+@dataclass(frozen=True)
+class Modelling:
+    """What is taken to happen between target and reference; the options of the builders that model it."""
+
+    solar_rotation: str = "differential"
+    raster_frame: str = "step"
+    observer_motion: Any = None
+    height: u.Quantity = field(default_factory=lambda: 0 * u.Mm)
+
+
+def check_modelling(solar_rotation: str, raster_frame: str, observer_motion: Any, height: Any) -> Modelling:
+    """Options, or a plain word about the one that is wrong."""
+    if solar_rotation not in ROTATION:
+        raise ValueError(f"'solar_rotation' is 'differential', 'rigid' or 'none'; got {solar_rotation!r}.")
+    if raster_frame not in _FRAMES:
+        raise ValueError(f"'raster_frame' is 'step' or 'header'; got {raster_frame!r}.")
+    if not isinstance(height, u.Quantity) or not height.isscalar or not height.unit.is_equivalent(u.m):
+        raise TypeError(f"'height' is a length above the photosphere, such as 5 * u.Mm; got {height!r}.")
+    if not callable(observer_motion) and not isinstance(observer_motion, (Sequence, SkyCoord, type(None))):
+        raise TypeError(
+            "'observer_motion' is a function of an astropy Time that returns a SkyCoord, or a sequence of SkyCoord "
+            f"positions with an obstime each; got {type(observer_motion).__name__}."
+        )
+    return Modelling(solar_rotation, raster_frame, observer_motion, height)
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """The target as its observer saw it, column by column.
+
+    Parameters
+    ----------
+    seen : `~sunalign.geometry.observers.Seen`
+        Whose date and place the header's coordinates refer to.
+    seconds : `numpy.ndarray`, shape (n,)
+        Mid times of the columns after ``seen.date``.
+    track : `~sunalign.geometry.observers.Track`, optional
+        Where the observer is at other times; not needed for an instantaneous image.
+    radius : `float`
+        Of the sphere that is looked at, metres.
+    modelling : `Modelling`
+    simultaneous : `bool`
+        Whether time is left out of it: what both observers see is compared as of one moment.
+    """
+
+    seen: Seen
+    seconds: np.ndarray
+    track: Track | None
+    radius: float
+    modelling: Modelling
+    simultaneous: bool = False
+
+    def carry(self, to: Seen, delay: float = 0.0) -> SphereCarry:
+        """Carry to another image.
+
+        Parameters
+        ----------
+        to : `~sunalign.geometry.observers.Seen`
+            Who took the other image.
+        delay : `float`
+            Seconds after the middle of the exposure for which to do this.
+        """
+        rates = ROTATION["none" if self.simultaneous else self.modelling.solar_rotation]
+        if self.simultaneous:
+            place, elapsed = self.seen.place, np.zeros(1)
+            longitude: np.ndarray | float = self.seen.stonyhurst - to.stonyhurst
+        else:
+            seconds = self.seconds + delay
+            still = self.track is None or self.modelling.raster_frame == "header"
+            place = self.seen.place if still else self.track.place(seconds)  # type: ignore[union-attr]
+            longitude = place.longitude - to.place.longitude
+            elapsed = float((to.date - self.seen.date).to_value(u.s)) - seconds
+        return SphereCarry(
+            radius=self.radius,
+            distance=np.atleast_1d(place.distance),
+            latitude=np.atleast_1d(place.latitude),
+            longitude=np.atleast_1d(longitude),
+            elapsed=elapsed,
+            rates=rates,
+            to_distance=float(to.place.distance),
+            to_latitude=float(to.place.latitude),
+            off_disc=same_observer(self.seen, to) or _separation(self.seen, to) < _WIDE,
+        )
+
+
+def views_of(
+    target: Image, references: Sequence[Image], modelling: Modelling
+) -> tuple[View, list[Seen], dict[str, str]] | None:
+    """Target and references as they were seen, and what had to be assumed for that.
+
+    Parameters
+    ----------
+    target : `~sunalign.images.Image`
+    references : sequence of `~sunalign.images.Image`
+        Their data are not looked at.
+    modelling : `Modelling`
+
+    Returns
+    -------
+    `tuple` or `None`
+        `None` where nothing says from where any of them was seen, nor when.
+    """
+    assumptions: dict[str, str] = {}
+    times, dates = target.times, [image.date for image in references]
+    simultaneous = _without_dates(target, times, references, dates, assumptions)
+    if simultaneous and modelling.solar_rotation != "none":
+        _warn_of_no_date(target, references)
+    observers = _observers(target, references, simultaneous, assumptions)
+    if observers is None:
+        return None
+    now = Time("J2000")
+    date = target.date or (times.at((target.grid.shape[1] - 1) / 2) if times is not None else now)
+    seen = seen_by(target, observers[0], date)
+    others = [
+        seen_by(image, observer, when or date)
+        for image, observer, when in zip(references, observers[1:], dates, strict=True)
+    ]
+    seconds, track = np.zeros(1), None
+    if times is not None and not simultaneous:
+        seconds = times.seconds + float((times.epoch - date).to_value(u.s))
+        assumptions["target time"] = times.origin
+        if not times.is_instant:
+            assumptions["raster frame"] = _FRAMES[modelling.raster_frame]
+        if (not times.is_instant or abs(seconds[0]) > 1e-3) and modelling.raster_frame == "step":
+            track = observer_track(seen, others, float(np.ptp([*seconds, 0.0])), modelling.observer_motion)
+            assumptions["observer motion"] = track.source
+    radius = _sphere(target.meta) + float(modelling.height.to_value(u.m))
+    return View(seen, seconds, track, radius, modelling, simultaneous), others, assumptions
+
+
+def _without_dates(
+    target: Image,
+    times: StepTimes | None,
+    references: Sequence[Image],
+    dates: Sequence[Time | None],
+    assumptions: dict[str, str],
+) -> bool:
+    """Whether time has to be left out; an error where that cannot be."""
+    missing = [image.name for image, date in zip(references, dates, strict=True) if date is None]
+    if missing and times is not None and not times.is_instant:
+        raise AlignmentError(
+            f"{missing[0]} has no date, so the Sun's rotation between it and the steps of the raster is unknown; add "
+            f"DATE-OBS to its header, or use solar_rotation='none'."
+        )
+    if missing or times is None:
+        assumptions["dates"] = f"{missing[0] if missing else target.name} has none: taken to be simultaneous"
+        return True
+    return False
+
+
+def _warn_of_no_date(target: Image, references: Sequence[Image]) -> None:
+    name = next(image.name for image in (*references, target) if image.date is None)
+    warn_user(
+        f"{name} does not say when it was taken; target and reference are taken to be simultaneous. Add DATE-OBS to "
+        f"its header if that is wrong.",
+    )
+
+
+def _observers(
+    target: Image, references: Sequence[Image], simultaneous: bool, assumptions: dict[str, str]
+) -> list[SkyCoord] | None:
+    """Observers of all images; those that a header does not give are taken from another."""
+    found = [image.observer for image in (target, *references)]
+    missing = [image for image, observer in zip((target, *references), found, strict=True) if observer is None]
+    if not missing:
+        return found
+    known = [observer for observer in found if observer is not None]
+    if not known:
+        if simultaneous:
+            assumptions["observers"] = "no header gives one: all taken to be the same"
+            return None
+        from sunpy.coordinates import get_earth
+
+        assumptions["observers"] = "no header gives one: taken to be at Earth"
+        earths = [get_earth(image.date) for image in (target, *references)]
+        return list(earths)
+    target_lacks = found[0] is None
+    whose = "the reference's" if target_lacks else "the target's"
+    assumptions["observers"] = f"{missing[0].name} gives none: taken to be {whose}"
+    warn_user(
+        f"{missing[0].name} does not say from where it was seen; its observer is taken to be {whose}. "
+        f"Add DSUN_OBS, HGLN_OBS and HGLT_OBS to its header if that is wrong.",
+    )
+    given = known[0]
+    # At its own date: the same Stonyhurst position, which is what anyone near Earth keeps.
+    spare = SkyCoord(given.lon, given.lat, given.radius, frame="heliographic_stonyhurst")
+    return [spare if observer is None else observer for observer in found]
+
+
+def _sphere(header: Mapping[str, Any]) -> float:
+    value = header.get("RSUN_REF", header.get("rsun_ref"))
+    return float(value) if isinstance(value, (int, float)) and value > 0 else _RSUN
+
+
+def _separation(a: Seen, b: Seen) -> float:
+    """Angle between two observers in Stonyhurst coordinates, radians."""
+    mine, theirs = (Place(seen.stonyhurst, seen.place.latitude, seen.place.distance) for seen in (a, b))
+    return float(mine.separation(theirs))
+
+
+def said_of_rotation(modelling: Modelling) -> str:
+    """How the Sun turns, in words."""
+    return _MEANING[modelling.solar_rotation]
+
+
+def image_carry(target: Image, image: Image, modelling: Modelling) -> tuple[Carry | None, dict[str, str]]:
+    """Carry from a target to one image, if it is not negligible, and what was assumed for it."""
+    named = {"solar rotation": said_of_rotation(modelling)}
+    if _nothing_between(target, image):
+        return None, named
+    found = views_of(target, [image], modelling)
+    if found is None:
+        return None, named
+    view, (seen,), assumptions = found
+    assumptions = named | assumptions
+    same = same_observer(view.seen, seen)
+    if modelling.solar_rotation == "none":
+        # Frozen: a feature is where it was, for a spacecraft that is where it was.
+        assumptions = {k: v for k, v in assumptions.items() if k in ("solar rotation", "observers", "dates")}
+        if same:
+            return None, assumptions
+        view = View(view.seen, view.seconds, None, view.radius, modelling, simultaneous=True)
+    if not same:
+        assumptions |= _parallax(view, seen, modelling)
+    carry = view.carry(seen)
+    effect = largest_effect(carry, target.grid, image.grid)
+    if effect < NEGLIGIBLE:
+        return None, assumptions
+    if len(carry.elapsed) == 1:
+        linear = _linear(carry, target.grid, image.grid)
+        if linear is not None:
+            return linear, assumptions
+    elif view.track is not None:
+        warn_if_unknown(view.track, view, image.grid)
+    return carry, assumptions
+
+
+def _nothing_between(target: Image, image: Image) -> bool:
+    """Whether dates and observers of the headers are so close that nothing can have moved; asks for no ephemeris."""
+    a, b = target.observer, image.observer
+    times, date = target.times, image.date
+    if a is None or b is None or times is None or date is None or not times.is_instant or target.date is None:
+        return False
+    distance = float(b.radius.to_value(u.m))
+    lever = _RSUN / (distance - _RSUN)
+    seconds = abs(float((date - times.at(0.0)).to_value(u.s))) + abs(float((date - target.date).to_value(u.s)))
+    moved = (
+        seconds * _FASTEST
+        + sum(abs(float((x - y).to_value(u.rad))) for x, y in ((a.lon, b.lon), (a.lat, b.lat)))
+        + 2 * abs(float(a.radius.to_value(u.m)) / distance - 1)
+    )
+    return moved * lever < NEGLIGIBLE * min(image.grid.pixel_size)
+
+
+def _net(grid: PixelGrid, n: int, margin: float) -> tuple[np.ndarray, np.ndarray]:
+    """Pixel coordinates of a net over a grid widened by a part of its size."""
+    ny, nx = grid.shape
+    reach_x, reach_y = margin * nx, margin * ny
+    x, y = np.meshgrid(
+        np.linspace(-0.5 - reach_x, nx - 0.5 + reach_x, n), np.linspace(-0.5 - reach_y, ny - 0.5 + reach_y, n)
+    )
+    return x, y
+
+
+def largest_effect(carry: Carry, target: PixelGrid, reference: PixelGrid) -> float:
+    """Largest displacement by a carry over the target, in pixels of the reference; inf where something gets hidden."""
+    x, y = _net(target, 17, 0.1)
+    columns = np.clip(x, -0.5, target.shape[1] - 0.5)
+    before = PixelMapping(target, reference)(x, y)
+    after = PixelMapping(target, reference, carry)(x, y, columns)
+    moved = np.hypot(after[0] - before[0], after[1] - before[1])
+    return float(np.where(np.isfinite(moved), moved, np.inf).max())
+
+
+def _linear(carry: Carry, target: PixelGrid, reference: PixelGrid) -> LinearCarry | None:
+    """Matrix that does what a carry does over the target and a quarter of its size around it, if there is one."""
+    if not (target.exact and reference.exact):
+        return None
+    x, y = _net(target, 9, 0.25)
+    to_x, to_y = PixelMapping(target, reference, carry)(x, y)
+    if not (np.isfinite(to_x) & np.isfinite(to_y)).all():
+        return None
+    # Two rounds of linear least squares for the eight numbers of a homography, the second one weighted so that it
+    # minimises distances in pixels; coordinates are scaled to the order of one.
+    scale = float(max(*target.shape, *reference.shape))
+    px, py, qx, qy = (a.ravel() / scale for a in (x, y, to_x, to_y))
+    one, nil, weight = np.ones_like(px), np.zeros_like(px), np.ones_like(px)
+    for _ in range(2):
+        rows = np.concatenate(
+            [
+                np.array([px, py, one, nil, nil, nil, -qx * px, -qx * py]).T / weight[:, None],
+                np.array([nil, nil, nil, px, py, one, -qy * px, -qy * py]).T / weight[:, None],
+            ]
+        )
+        h = np.linalg.lstsq(rows, np.concatenate([qx / weight, qy / weight]), rcond=None)[0]
+        weight = h[6] * px + h[7] * py + 1
+    matrix = np.append(h, 1.0).reshape(3, 3)
+    shrink = np.diag([1 / scale, 1 / scale, 1.0])
+    homography = np.linalg.inv(shrink) @ matrix @ shrink
+    linear = LinearCarry(reference.matrix @ homography @ target.inverse)
+    x, y = _net(target, 24, 0.25)
+    exact = PixelMapping(target, reference, carry)(x, y)
+    near = PixelMapping(target, reference, linear)(x, y)
+    worst = np.hypot(exact[0] - near[0], exact[1] - near[1])
+    return linear if np.isfinite(worst).all() and worst.max() < NEGLIGIBLE else None
+
+
+def _parallax(view: View, seen: Seen, modelling: Modelling) -> dict[str, str]:
+    """Say what two places to look from mean, and warn where it matters."""
+    angle = _separation(view.seen, seen)
+    height = f"{modelling.height.to_value(u.Mm):g} Mm"
+    said = {"observers": f"{np.degrees(angle):.2f} deg apart, joined over a sphere {height} above the photosphere"}
+    if angle > _WIDE:
+        per_mm = 1e6 * np.sin(angle) / (float(seen.place.distance) - view.radius) / ARCSEC
+        warn_user(
+            f"The observers of {view.seen.name} and {seen.name} are {np.degrees(angle):.1f} degrees apart: every Mm of "
+            f"height above the {height} assumed displaces a structure by {per_mm:.2f} arcsec of parallax. Set 'height' "
+            f"to where the emission comes from.",
+        )
+    return said
+
+
+def warn_if_unknown(track: Track, view: View, reference: PixelGrid, duration: float | None = None) -> None:
+    """Warn where a spacecraft away from Earth is held at its Stonyhurst longitude for want of knowledge.
+
+    Parameters
+    ----------
+    track : `~sunalign.geometry.observers.Track`
+    view : `View`
+    reference : `~sunalign.geometry.coordinates.PixelGrid`
+    duration : `float`, optional
+        Seconds over which features are carried; by default as long as the raster took.
+    """
+    if track.known:
+        return
+    duration = float(np.ptp(view.seconds)) if duration is None else duration
+    # Between following Earth and following its own orbit at perihelion lie some 6 degrees a day.
+    lever = view.radius / (float(view.seen.place.distance) - view.radius)
+    unsure = np.radians(6) / 86400 * duration * lever
+    if unsure > min(reference.pixel_size):
+        warn_user(
+            f"No header says how the observer of {view.seen.name} moved during the raster; it is held at its "
+            f"Stonyhurst longitude, which can be wrong by up to {unsure / ARCSEC:.0f} arcsec. "
+            f"Give 'observer_motion', or references with velocity cards (HCIX_VOB).",
+        )

@@ -1,0 +1,272 @@
+"""The forward model of one alignment.
+
+The target is left alone, and the reference is sampled at the target's own pixels, moved as the trial parameters say.
+Resampling the noisy one of two images instead would pull the answer towards half pixels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+import astropy.units as u
+
+from sunalign.abc import Metric, NormalEquations, ShiftSurface
+from sunalign.correction import PARAMETERS, UNITS, Correction
+from sunalign.exceptions import PluginError, told
+from sunalign.geometry.coordinates import ARCSEC, PixelGrid, apply_homography, tangent_basis
+from sunalign.images import Image
+from sunalign.model.reference import Reference
+from sunalign.wcs.plausible import check_surface
+
+__all__ = ["MANY", "Problem"]
+
+#: Pixels of a target beyond which a coarser grid tells as much.
+MANY = 2**19
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """The forward model of one alignment at one resolution.
+
+    Parameters
+    ----------
+    target : `~sunalign.images.Image`
+        Scaled, masked, and possibly binned.
+    reference : `~sunalign.model.reference.Reference`
+        Scaled; sampled in the pixel coordinates of ``base``.
+    metric : `~sunalign.abc.Metric`
+    base : `~sunalign.geometry.coordinates.PixelGrid`
+        Pixels of the target as it was given.
+    pivot : `tuple` of `float`
+        Pixel of ``base`` about which scale and rotation act.
+    names : `tuple` of `str`
+        The free parameters, in the order of every ``x``.
+    fixed : mapping
+        Values of the other parameters, in their units.
+    min_overlap : `float`
+        Fraction of the target's valid pixels that must have a sample; below it a candidate scores -inf.
+    """
+
+    target: Image
+    reference: Reference
+    metric: Metric
+    base: PixelGrid
+    pivot: tuple[float, float]
+    names: tuple[str, ...]
+    fixed: Mapping[str, float] = field(default_factory=dict)
+    min_overlap: float = 0.25
+
+    @cached_property
+    def target_mask(self) -> np.ndarray:
+        """True where the target has nothing to compare."""
+        return self.target.mask
+
+    @cached_property
+    def n_valid(self) -> int:
+        """Number of pixels to compare."""
+        return int(np.count_nonzero(~self.target_mask))
+
+    @cached_property
+    def _axes(self) -> np.ndarray:
+        return self.base.axes(*self.pivot)
+
+    @cached_property
+    def _pivot_sky(self) -> u.Quantity:
+        return np.array([float(a) for a in self.base.angles(*self.pivot)]) / ARCSEC * u.arcsec
+
+    @cached_property
+    def _columns(self) -> np.ndarray:
+        return _first_row(self._to_base, self.target.grid.shape[1])
+
+    def parameters(self, x: Sequence[float] | np.ndarray) -> dict[str, float]:
+        """All five parameters, free and fixed, as plain numbers."""
+        values = {**dict.fromkeys(PARAMETERS, 0.0), "scale_x": 1.0, "scale_y": 1.0, **self.fixed}
+        return values | dict(zip(self.names, map(float, x), strict=True))
+
+    def correction(self, x: Sequence[float] | np.ndarray, **extra: Any) -> Correction:
+        """Turn a point of the search space into a correction."""
+        values: dict[str, Any] = {
+            name: value if name.startswith("scale") else value * UNITS[name]
+            for name, value in self.parameters(x).items()
+        }
+        return Correction.from_parameters(**values, pivot=self._pivot_sky, axes=self._axes, **extra)
+
+    def matrix(self, x: Sequence[float] | np.ndarray) -> np.ndarray:
+        """Homography: pixel of the (binned) target to the ``base`` pixel where it is tried."""
+        return self._moved(self.parameters(x)) @ self._to_base
+
+    @cached_property
+    def _to_base(self) -> np.ndarray:
+        return self.in_base(self.target.grid)
+
+    def in_base(self, grid: PixelGrid) -> np.ndarray:
+        """Affine map, 3x3: a pixel of a grid that was cropped or binned to the pixel of ``base``."""
+        # Both are relative to the same WCS, and base may be a crop itself: the overlap of a working grid.
+        return grid.affine_to(self.base)
+
+    def _moved(self, values: Mapping[str, float]) -> np.ndarray:
+        # As `moved_pixels(self.base, self.correction(x))`, without the Quantities.
+        lift = np.eye(3)
+        lift[1:, 1:] = self._stretch(values)
+        pivot, shift = self._pivot_radians, ARCSEC * np.array([values["shift_x"], values["shift_y"]])
+        sky = tangent_basis(*(pivot + shift)).T @ lift @ self._pivot_basis
+        return self.base.inverse @ sky @ self.base.matrix
+
+    def _stretch(self, values: Mapping[str, float]) -> np.ndarray:
+        """2x2: offset on the sky from the pivot to where it is tried, but for the shift."""
+        angle = np.radians(values["rotation"])
+        turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+        return turn @ self._axes @ np.diag([values["scale_x"], values["scale_y"]]) @ self._axes_inverse
+
+    def pixel_on_sky(self, x: Sequence[float] | np.ndarray) -> np.ndarray:
+        """2x2: steps along the target's pixel axes, as they are tried, to arcsec towards (+Tx, +Ty) at the pivot."""
+        to_base = self.in_base(self.target.grid)[:2, :2]
+        return self._stretch(self.parameters(x)) @ self.base.jacobian(*self.pivot) @ to_base / ARCSEC
+
+    @cached_property
+    def _axes_inverse(self) -> np.ndarray:
+        return np.linalg.inv(self._axes)
+
+    @cached_property
+    def _pivot_radians(self) -> np.ndarray:
+        return self._pivot_sky.to_value(u.rad)
+
+    @cached_property
+    def _pivot_basis(self) -> np.ndarray:
+        return tangent_basis(*self._pivot_radians)
+
+    def sample(self, x: Sequence[float] | np.ndarray) -> np.ndarray:
+        """Reference at the target's pixels, shape (ny, nx); NaN where there is none."""
+        return self.reference.sample_grid(self.matrix(x), self.target.grid.shape, self._columns)
+
+    def score(self, x: Sequence[float] | np.ndarray) -> float:
+        """Score of one trial; -inf where there is too little to compare."""
+        sampled = self.sample(x)
+        mask = self.target_mask | ~np.isfinite(sampled)
+        if self.n_valid == 0 or np.count_nonzero(~mask) < max(self.min_overlap * self.n_valid, 2):
+            return -np.inf
+        value = _called(self.metric, "score", sampled, self.target.data, mask)
+        if not isinstance(value, (float, int, np.floating)):
+            raise PluginError(
+                f"The metric {type(self.metric).__name__} returned {type(value).__name__}; a score is a float."
+            )
+        return float(value) if np.isfinite(value) else -np.inf
+
+    def overlap(self, x: Sequence[float] | np.ndarray) -> float:
+        """Fraction of the target's valid pixels that have a sample."""
+        return float(np.count_nonzero(np.isfinite(self.sample(x)) & ~self.target_mask) / max(self.n_valid, 1))
+
+    def normal_equations(self, x: Sequence[float] | np.ndarray) -> NormalEquations:
+        """Second-order model of the score around one trial."""
+        sampled, jacobian, mask = self.linearized(x)
+        return _called(self.metric, "normal_equations", sampled, jacobian, self.target.data, mask)
+
+    def linearized(self, x: Sequence[float] | np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Samples (ny, nx), their derivatives by the free parameters (p, ny, nx), and what to ignore (ny, nx)."""
+        x = np.asarray(x, float)
+        matrix, shape = self.matrix(x), self.target.grid.shape
+        sampled, by_x, by_y = self.reference.sample_grid_with_gradient(matrix, shape, self._columns)
+        jacobian = np.empty((len(x), *shape), by_x.dtype)
+        for row, (along_x, along_y) in zip(jacobian, self._displacements(x, matrix), strict=True):
+            np.multiply(by_x, along_x.astype(by_x.dtype), out=row)
+            row += by_y * along_y.astype(by_y.dtype)
+        # At the edge of coverage a sample may have no derivative.
+        return sampled, jacobian, self.target_mask | ~np.isfinite(sampled + by_x + by_y)
+
+    def _displacements(self, x: np.ndarray, matrix: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Derivatives of the tried pixel coordinates by every parameter, each broadcasting to (ny, nx)."""
+        ny, nx = self.target.grid.shape
+        px, py = np.arange(nx, dtype=float), np.arange(ny, dtype=float)[:, None]
+        corner_x, corner_y = np.array([0.0, nx, 0.0]), np.array([0.0, 0.0, ny])
+        moved = np.array(apply_homography(matrix, corner_x, corner_y))
+        w = matrix[2, 0] * corner_x + matrix[2, 1] * corner_y + matrix[2, 2]
+        for i in range(len(x)):
+            # The matrix is smooth in the parameters, so a difference of nine numbers serves; and the derivative is
+            # affine over the image but for the curvature of the sky, some 1e-5 of it.
+            d = self._matrix_derivative(x, i) @ np.array([corner_x, corner_y, np.ones(3)])
+            first, right, top = ((d[:2] - moved * d[2]) / w).T
+            yield tuple(  # type: ignore[misc]
+                first[k] + (right[k] - first[k]) / nx * px + (top[k] - first[k]) / ny * py
+                if max(abs(right[k] - first[k]), abs(top[k] - first[k])) > 1e-6 * abs(first).max()
+                else np.asarray(first[k])
+                for k in range(2)
+            )
+
+    def _matrix_derivative(self, x: np.ndarray, i: int) -> np.ndarray:
+        step = np.zeros(len(x))
+        step[i] = 1e-4 if self.names[i].startswith("scale") else 1e-2
+        return (self.matrix(x + step) - self.matrix(x - step)) / (2 * step[i])
+
+    def shift_surface(self, x: Sequence[float] | np.ndarray, margin: tuple[int, int]) -> ShiftSurface:
+        """Scores at every integer shift, in pixels of this target, of up to ``margin = (my, mx)`` around a trial."""
+        my, mx = margin
+        padded = self.target.grid.padded(my, mx)
+        width, height = self.target.grid.pixel_size
+        check_surface(padded.shape, self.target.grid, (mx * width, my * height))
+        to_base = self.in_base(padded)
+        columns = _first_row(to_base, padded.shape[1])
+        matrix = self._moved(self.parameters(x)) @ to_base
+        wide = self.reference.sample_grid(matrix, padded.shape, columns).astype(float)
+        return _called(
+            self.metric,
+            "shift_surface",
+            wide,
+            self.target.data,
+            ~np.isfinite(wide),
+            self.target_mask,
+            margin,
+            self.min_overlap,
+        )
+
+    def at_level(self, level: float) -> Problem:
+        """Return the problem with pixels of about ``level`` reference pixels, or the target's own where larger.
+
+        Level 1 bins the target to about square pixels of the reference's size, which loses nothing: the reference has
+        no finer detail to offer.
+        """
+        if level not in self._levels:
+            self._levels[level] = self._binned(level)
+        return replace(self._levels[level], metric=self.metric)
+
+    @cached_property
+    def _levels(self) -> dict[float, Problem]:
+        return {}
+
+    def at_finest_level(self) -> Problem:
+        """Return level 1, or level 2 for an image of more than half a million pixels.
+
+        So many pixels fix the parameters at either resolution, and half of it is not yet so coarse that interpolating
+        between large pixels would bias them.
+        """
+        finest = self.at_level(1.0)
+        return finest if finest.target.data.size <= MANY else self.at_level(2.0)
+
+    def _binned(self, level: float) -> Problem:
+        size = np.array(self.target.grid.pixel_size)
+        own = self.reference.pixel_size if np.isfinite(self.reference.pixel_size) else float(size.min())
+        pitch = level * max(own, float(size.min()))
+        # Too few pixels across would leave nothing to correlate.
+        most = np.maximum(np.array(self.target.grid.shape[::-1]) // 8, 1)
+        bx, by = (int(n) for n in np.clip(np.rint(pitch / size), 1, most))
+        factor = max(1, int(np.rint(np.sqrt(size[0] * bx * size[1] * by) / own)))
+        return replace(self, target=self.target.binned(by, bx), reference=self.reference.binned(factor))
+
+
+def _first_row(to_base: np.ndarray, nx: int) -> np.ndarray:
+    """Base columns of a grid's columns."""
+    return to_base[0, 2] + to_base[0, 0] * np.arange(nx, dtype=float)
+
+
+def _called(metric: Metric, method: str, *arguments: Any) -> Any:
+    try:
+        return getattr(metric, method)(*arguments)
+    except Warning:
+        # One that the user has made an error.
+        raise
+    except Exception as error:
+        raise PluginError(f"The metric {type(metric).__name__} failed in {method}(): {told(error)}.") from error

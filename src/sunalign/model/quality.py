@@ -1,0 +1,281 @@
+"""How sure the answer is: errors of the parameters, and signs of a wrong answer.
+
+The score itself is none: a wrong field correlates as well as the right one as soon as it is stretched enough.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from sunalign.metrics import NCC
+from sunalign.model.fixed_pattern import fixed_pattern
+from sunalign.model.objective import Objective
+from sunalign.model.problem import MANY, Problem
+from sunalign.model.search_space import SearchSpace
+from sunalign.model.split_half import compared_pixel, split_half
+from sunalign.model.surface import (
+    SearchSurface,
+    allowing_for_edges,
+    peak_ratio,
+    peak_significance,
+    peaks_of,
+    pixels_at_peak,
+    wider_than_a_peak,
+)
+
+__all__ = ["Quality", "assess", "covariance"]
+
+#: Limits beyond which an answer is doubtful. ``tests/benchmarks/quality_table.py`` remakes the table they come from.
+LIMITS = {"peak_significance": 3.0, "split_half": 0.8, "movement": 1.5, "fixed_pattern": 0.1}
+
+_BLOCK = 10.0  # Reference pixels over which residuals are taken to be correlated.
+_FLATTEST = 1e-2  # Least curvature, as a part of Gauss-Newton's, that is believed.
+_LARGEST = 2**17  # Pixels of the target in a correlation surface.
+_COVERED = 0.8  # Part of the target below which the reference counts as covering only some of it.
+_FEW = 256  # Pixels of a part of the target below which it is judged in finer ones.
+
+# What to say of a sign that could not be had.
+_UNKNOWN = {
+    "peak_significance": (
+        "Whether another shift correlates as well could not be judged, for too few shifts leave enough overlap; "
+        "take a reference that covers more of the target, or lower min_overlap."
+    ),
+    "split_half": (
+        "Two halves of the target could not be compared, for one of them has too few valid pixels; "
+        "take a larger field, or mask less."
+    ),
+    "movement": (
+        "The answer could not be compared with the highest correlation of all shifts, for none leaves enough overlap; "
+        "take a reference that covers more of the target, or lower min_overlap."
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Quality:
+    """Signs of how far to trust an alignment. NaN where a sign could not be had, or where the search has none.
+
+    Parameters
+    ----------
+    peak_significance : `float`
+        How far the peak of the correlation surface stands above every other shift, in standard errors of Fisher's z.
+    peak_ratio : `float`
+        Second peak of that surface over the first. A weak sign on its own.
+    split_half : `float`
+        Distance between the shifts that two interleaved halves of the target ask for, in units of the pixels that were
+        compared and its standard error together.
+    movement : `float`
+        Distance between the peak of the surface and the answer, in pixels of the surface.
+    overlap : `float`
+        Fraction of the target's valid pixels that the reference covers.
+    min_overlap : `float`
+        Fraction that was asked for.
+    fixed_pattern : `float`
+        Correlation of what the reference leaves unexplained with the reference moved elsewhere, beyond what is chance;
+        0 unless the answer puts pixels of one size on each other, as what stays with a detector would.
+    at_bound : `tuple` of `str`
+        Parameters that ended at a bound of the search.
+    unknown : `tuple` of `str`
+        Signs that could not be had.
+    without_error : `tuple` of `str`
+        Free parameters whose error could not be had.
+    """
+
+    peak_significance: float = np.nan
+    peak_ratio: float = np.nan
+    split_half: float = np.nan
+    movement: float = np.nan
+    overlap: float = np.nan
+    min_overlap: float = 0.0
+    fixed_pattern: float = np.nan
+    at_bound: tuple[str, ...] = ()
+    unknown: tuple[str, ...] = ()
+    without_error: tuple[str, ...] = ()
+
+    def doubts(self) -> list[str]:
+        """One sentence for every sign of a wrong answer, and for every sign that could not be had."""
+        found = []
+        if self.overlap < self.min_overlap:
+            found.append(
+                f"The reference covers {self.overlap:.0%} of the target at the answer, less than min_overlap "
+                f"({self.min_overlap:.0%}); take a larger reference, or lower min_overlap."
+            )
+        if self.at_bound:
+            found.append(
+                f"{' and '.join(self.at_bound)} ended at a bound of the search; widen max_shift or bounds, "
+                f"or leave it out of fit."
+            )
+        if self.fixed_pattern > LIMITS["fixed_pattern"]:
+            found.append(
+                "The answer puts the pixels of both images on each other, and a scene that moved is left over: what "
+                "agrees stays with the detector; flat-field both images, and give hot pixels, dust and occulters to "
+                "target_mask and reference_mask."
+            )
+        if self.peak_significance < LIMITS["peak_significance"]:
+            found.append(
+                f"Another shift correlates almost as well (significance of the peak {self.peak_significance:.1f}); "
+                f"check that both images show the same field in similar light, narrow max_shift, or use a larger field."
+            )
+        if self.split_half > LIMITS["split_half"]:
+            found.append(
+                f"Two halves of the target disagree by {self.split_half:.1f} times what their pixels and errors allow; "
+                f"mask what only one image shows, or fit scale and rotation too."
+            )
+        if self.movement > LIMITS["movement"]:
+            found.append(
+                f"The answer is {self.movement:.1f} coarse pixels away from the highest correlation of all shifts; "
+                f"start nearer, or choose tighter bounds."
+            )
+        found += [_UNKNOWN[name] for name in self.unknown]
+        if self.without_error:
+            found.append(
+                f"The error of {' and '.join(self.without_error)} could not be estimated, for the target has too few "
+                f"pixels or too little structure; take a larger field, or fit less."
+            )
+        return found
+
+    def with_errors(self, names: Sequence[str], errors: Sequence[float] | np.ndarray) -> Quality:
+        """Return a copy that knows which of the free parameters have no error."""
+        missing = tuple(name for name, error in zip(names, errors, strict=True) if not np.isfinite(error))
+        return replace(self, without_error=missing)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values."""
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
+
+
+def assess(problem: Problem, space: SearchSpace, x: np.ndarray) -> tuple[Quality, SearchSurface | None]:
+    """Judge an answer, whichever optimizer and metric it comes from, by the correlation around it.
+
+    Returns
+    -------
+    `Quality`, `~sunalign.model.surface.SearchSurface` or `None`
+        With the correlation over all shifts, at the answer's scale and rotation, that the signs were read from;
+        `None` where no shift was free.
+    """
+    quality = Quality(overlap=problem.overlap(x), min_overlap=problem.min_overlap, at_bound=_at_bound(x, space))
+    if not any(name.startswith("shift") for name in space.names):
+        return quality, None
+    judges = [_judge(problem, space, level) for level in _levels(problem, quality.overlap)]
+    surface = judges[0].shift_surface(x)
+    halves = np.array([split_half(judge, x) for judge in judges])
+    quality = replace(
+        quality,
+        peak_significance=peak_significance(surface, pixels_at_peak(surface)),
+        peak_ratio=peak_ratio(surface),
+        movement=_movement(surface, judges[0].problem, x),
+        split_half=float(np.fmax.reduce(halves)),
+        fixed_pattern=fixed_pattern(problem, x, _reach(space, x)),
+    )
+    return replace(quality, unknown=_unknown(quality, surface, judges[0].problem)), surface
+
+
+def _judge(problem: Problem, space: SearchSpace, level: float) -> Objective:
+    coarse = problem.at_level(level)
+    least = allowing_for_edges(problem.min_overlap, coarse.n_valid)
+    return Objective(replace(coarse, metric=NCC(), min_overlap=least), space)
+
+
+def _levels(problem: Problem, overlap: float) -> tuple[float, float]:
+    """Resolutions at which to judge: coarse enough that a surface takes a hundredth of a second.
+
+    Finer where the reference covers so little of the target that few pixels would be left to judge by.
+    """
+    finest, size = 2.0, problem.at_level(1.0).target.data.size
+    while size / finest**2 > _LARGEST:
+        finest *= 2
+    if overlap < _COVERED and overlap * problem.at_level(finest).n_valid < _FEW:
+        finest /= 2
+    return finest, 2 * finest
+
+
+def _unknown(quality: Quality, surface: SearchSurface, judged: Problem) -> tuple[str, ...]:
+    """Signs that could not be had; a search narrower than a peak has no other shift to be compared with."""
+    missing = [name for name in _UNKNOWN if np.isnan(getattr(quality, name))]
+    wide = wider_than_a_peak(surface, judged.min_overlap * judged.n_valid)
+    return tuple(name for name in missing if name != "peak_significance" or wide)
+
+
+def _reach(space: SearchSpace, x: np.ndarray) -> float:
+    """How far, in arcsec, the bounds let a shift be from the answer."""
+    return max(
+        max(p.upper - value, value - p.lower) for p, value in zip(space, x, strict=True) if p.name.startswith("shift")
+    )
+
+
+def covariance(problem: Problem, space: SearchSpace, x: np.ndarray) -> np.ndarray:
+    """Covariance of the free parameters from the scatter of blocks of the target, shape (p, p).
+
+    The cluster-robust sandwich ``H^-1 (sum_b s_b s_b^T) H^-1`` with s_b the gradient's share of one block of about ten
+    reference pixels: unlike a white-noise estimate it holds when the two images differ by real structure. H is the
+    curvature as it is, not Gauss-Newton's: the two differ where the reference is noisy.
+    """
+    ncc = NCC()
+    problem = problem if problem.target.data.size <= MANY else problem.at_finest_level()
+    sampled, jacobian, mask = problem.linearized(x)
+    equations = ncc.normal_equations(sampled, jacobian, problem.target.data, mask)
+    p = len(x)
+    unknown = np.full((p, p), np.nan)
+    if equations.score == 0.0:
+        return unknown
+    shares = ncc.block_scores(sampled, jacobian, problem.target.data, mask, _block(problem))
+    n_blocks = int(np.count_nonzero(np.any(shares != 0, axis=0)))
+    if n_blocks <= p:
+        return unknown
+    try:
+        inverse = np.linalg.inv(_curvature(problem, x, 0.2 * space.step, equations.hessian))
+    except np.linalg.LinAlgError:
+        return unknown
+    middle = shares @ shares.T * n_blocks / (n_blocks - p)
+    return np.asarray(inverse @ middle @ inverse)
+
+
+def _curvature(problem: Problem, x: np.ndarray, steps: np.ndarray, hessian: np.ndarray) -> np.ndarray:
+    """Minus the derivative of the gradient by the parameters, from differences over ``steps`` to either side.
+
+    At the reference's resolution, where it takes a few milliseconds; ``hessian``, Gauss-Newton's at full resolution,
+    is scaled by what the two matrices there make of each other.
+    """
+    fine = replace(problem.at_finest_level(), metric=NCC())
+    p = len(x)
+    seen = np.empty((p, p))
+    for k in range(p):
+        offset = np.zeros(p)
+        offset[k] = steps[k]
+        low, high = (fine.normal_equations(x + sign * offset).gradient for sign in (-1, 1))
+        seen[:, k] = (low - high) / (2 * steps[k])
+    expected = fine.normal_equations(x).hessian
+    scale = 1 / np.sqrt(np.diag(expected))
+    ratio = np.linalg.solve(expected * np.outer(scale, scale), (seen + seen.T) / 2 * np.outer(scale, scale))
+    if np.linalg.eigvals(ratio).real.min() <= _FLATTEST:
+        # No top at all, or one so flat that a difference cannot measure it.
+        return _FLATTEST * hessian
+    curvature = hessian @ (np.diag(scale) @ ratio @ np.diag(1 / scale))
+    return (curvature + curvature.T) / 2
+
+
+def _block(problem: Problem) -> tuple[int, int]:
+    """Height and width, in pixels of the target, of ten reference pixels."""
+    size = np.array(problem.target.grid.pixel_size)
+    own = problem.reference.pixel_size if np.isfinite(problem.reference.pixel_size) else float(size.max())
+    width, height = (max(1, int(np.rint(_BLOCK * own / s))) for s in size)
+    return height, width
+
+
+def _at_bound(x: np.ndarray, space: SearchSpace) -> tuple[str, ...]:
+    near = 0.02 * np.minimum(space.step, space.upper - space.lower)
+    touching = (x <= space.lower + near) | (x >= space.upper - near)
+    return tuple(name for name, touches in zip(space.names, touching, strict=True) if touches)
+
+
+def _movement(surface: SearchSurface, problem: Problem, x: np.ndarray) -> float:
+    peaks = peaks_of(surface, 1)
+    if not peaks:
+        return np.nan
+    values = problem.parameters(x)
+    distance = np.hypot(values["shift_x"] - peaks[0][1], values["shift_y"] - peaks[0][2])
+    return float(distance / compared_pixel(problem))

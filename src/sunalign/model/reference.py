@@ -1,0 +1,339 @@
+"""What the target is compared with: something that can be sampled at the target's own pixels."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import cached_property
+from types import MappingProxyType
+
+import numpy as np
+
+from sunpy.map import GenericMap
+
+from sunalign.exceptions import CoverageError
+from sunalign.geometry.coordinates import ARCSEC, PixelGrid, apply_homography
+from sunalign.geometry.mapping import Carry, PixelMapping
+from sunalign.images import Image
+from sunalign.model.interpolation import SplineImage
+
+__all__ = ["AveragedReference", "ImageReference", "Reference", "ScaledReference"]
+
+Transform = Callable[[np.ndarray], np.ndarray]
+
+# Reference pixels by which a grid may deviate from one that is spanned by its rows and columns: by a shear or a turn,
+# which a parameter would feel, and by the keystone of a plane seen askew, which none of them can follow.
+_SEPARABLE_TURN = 1e-3
+_SEPARABLE_KEYSTONE = 1e-2
+
+
+class Reference(ABC):
+    """A trusted image, or many, as the target's pixels would see it.
+
+    Coordinates are 0-based pixel coordinates of the target as it was given to the reference builder. A pixel keeps
+    its own time wherever it is tried: ``columns`` says which raster step (pixel column of the target) a point belongs
+    to when it is not the one that ``x`` falls on.
+    """
+
+    #: Angular size, in radians, of the reference's own pixels.
+    pixel_size: float = np.nan
+
+    #: What the reference takes for granted, in words; goes into the result and into HISTORY.
+    assumptions: Mapping[str, str] = MappingProxyType({})
+
+    @abstractmethod
+    def sample(self, x: np.ndarray, y: np.ndarray, columns: np.ndarray | None = None) -> np.ndarray:
+        """Values at target pixel coordinates; NaN outside coverage.
+
+        Parameters
+        ----------
+        x, y : `numpy.ndarray`
+            Where pixels are being tried, of one shape.
+        columns : `numpy.ndarray`, optional
+            Target column of each point, of a shape that broadcasts with ``x``; ``x`` itself by default.
+        """
+
+    def image(self) -> GenericMap | None:
+        """What the reference looks like on the target's grid, for plots; `None` if there is no such picture."""
+        return None
+
+    def sample_with_gradient(
+        self, x: np.ndarray, y: np.ndarray, columns: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Values and their derivatives by the target pixel coordinates; by central differences unless overridden."""
+        columns = x if columns is None else columns
+        step = 0.05
+        by_x = (self.sample(x + step, y, columns) - self.sample(x - step, y, columns)) / (2 * step)
+        by_y = (self.sample(x, y + step, columns) - self.sample(x, y - step, columns)) / (2 * step)
+        return self.sample(x, y, columns), by_x, by_y
+
+    def sample_grid(self, matrix: np.ndarray, shape: tuple[int, int], columns: np.ndarray) -> np.ndarray:
+        """Values on a grid of points: pixel ``(i, j)`` of it is tried at ``matrix @ (i, j, 1)``.
+
+        Parameters
+        ----------
+        matrix : `numpy.ndarray`, shape (3, 3)
+            Homography to target pixel coordinates.
+        shape : `tuple` of `int`
+            ``(ny, nx)`` of the grid.
+        columns : `numpy.ndarray`, shape (nx,)
+            Target column of every grid column.
+        """
+        return self.sample(*_grid_points(matrix, shape), columns)
+
+    def sample_grid_with_gradient(
+        self, matrix: np.ndarray, shape: tuple[int, int], columns: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """As `sample_grid`, with derivatives by the target pixel coordinates."""
+        return self.sample_with_gradient(*_grid_points(matrix, shape), columns)
+
+    def intensities(self) -> np.ndarray | None:
+        """Values from which an intensity scaling fixes its limits; `None` to use samples at the start."""
+        return None
+
+    def scaled(self, transform: Transform) -> Reference:
+        """Return the reference with its intensities scaled; on every sample unless overridden."""
+        return ScaledReference(self, transform)
+
+    def within(self, margin: float) -> Reference:
+        """Return the part that a target moved by at most ``margin`` radians can need; all of it unless overridden."""
+        return self
+
+    def binned(self, factor: int) -> Reference:
+        """Return a coarser version with pixels ``factor`` times as large; means of samples unless overridden."""
+        return self if factor == 1 else AveragedReference(self, factor)
+
+
+class ScaledReference(Reference):
+    """A reference whose samples are transformed one by one."""
+
+    def __init__(self, reference: Reference, transform: Transform) -> None:
+        self.reference = reference
+        self.transform = transform
+        self.pixel_size = reference.pixel_size
+        self.assumptions = reference.assumptions
+
+    def sample(self, x: np.ndarray, y: np.ndarray, columns: np.ndarray | None = None) -> np.ndarray:
+        """Transformed values."""
+        return self.transform(self.reference.sample(x, y, columns))
+
+    def image(self) -> GenericMap | None:
+        """Untransformed picture."""
+        return self.reference.image()
+
+
+class AveragedReference(Reference):
+    """A reference averaged over the pixels of the grid it is sampled on.
+
+    Parameters
+    ----------
+    reference : `Reference`
+    factor : `int`
+        How much larger the pixels are; up to four samples are taken along each side of one.
+    """
+
+    def __init__(self, reference: Reference, factor: int) -> None:
+        self.reference = reference
+        self.factor = factor
+        self.pixel_size = reference.pixel_size * factor
+        self.assumptions = reference.assumptions
+
+    def sample(self, x: np.ndarray, y: np.ndarray, columns: np.ndarray | None = None) -> np.ndarray:
+        """Single samples: points without a grid have no size."""
+        return self.reference.sample(x, y, columns)
+
+    def sample_grid(self, matrix: np.ndarray, shape: tuple[int, int], columns: np.ndarray) -> np.ndarray:
+        """Means over the pixels of the grid."""
+        return self._mean(self.reference.sample_grid(*self._finer(matrix, shape, columns)), shape)
+
+    def sample_grid_with_gradient(
+        self, matrix: np.ndarray, shape: tuple[int, int], columns: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Means of samples and of their derivatives."""
+        fine = self.reference.sample_grid_with_gradient(*self._finer(matrix, shape, columns))
+        value, by_x, by_y = (self._mean(values, shape) for values in fine)
+        return value, by_x, by_y
+
+    def image(self) -> GenericMap | None:
+        """Picture at full resolution."""
+        return self.reference.image()
+
+    @property
+    def _n(self) -> int:
+        return min(self.factor, 4)
+
+    def _finer(
+        self, matrix: np.ndarray, shape: tuple[int, int], columns: np.ndarray
+    ) -> tuple[np.ndarray, tuple[int, int], np.ndarray]:
+        n = self._n
+        first = (1 / n - 1) / 2  # Centre of the first sub-pixel of pixel 0.
+        inner = np.array([[1 / n, 0, first], [0, 1 / n, first], [0, 0, 1.0]])
+        return matrix @ inner, (n * shape[0], n * shape[1]), np.repeat(columns, n)
+
+    def _mean(self, values: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+        return values.reshape(shape[0], self._n, shape[1], self._n).mean(axis=(1, 3))
+
+
+class ImageReference(Reference):
+    """One image, sampled by cubic spline at the target's pixels.
+
+    Parameters
+    ----------
+    image : `~sunalign.images.Image`
+    mapping : `~sunalign.geometry.mapping.PixelMapping`
+        From the target's pixels to the image's.
+    """
+
+    def __init__(self, image: Image, mapping: PixelMapping, assumptions: Mapping[str, str] | None = None) -> None:
+        self._image = image
+        self.mapping = mapping
+        self.assumptions = dict(assumptions or {})
+        self.pixel_size = float(np.sqrt(np.prod(image.grid.pixel_size)))
+        self._target_name = "the target"
+
+    @classmethod
+    def of(
+        cls,
+        image: Image,
+        target: Image,
+        carry: Carry | None = None,
+        margin: float = np.inf,
+        assumptions: Mapping[str, str] | None = None,
+    ) -> ImageReference:
+        """Reference of the part of ``image`` that the target can need.
+
+        Parameters
+        ----------
+        image, target : `~sunalign.images.Image`
+        carry : callable, optional
+            As in `~sunalign.geometry.mapping.PixelMapping`.
+        margin : `float`
+            How far, in radians on the sky, the target may be moved.
+        assumptions : mapping, optional
+            See `Reference.assumptions`.
+        """
+        if not np.isfinite(margin):
+            whole = cls(image, PixelMapping(target.grid, image.grid, carry), assumptions)
+            whole._target_name = target.name
+            return whole
+        needed = _needed(PixelMapping(target.grid, image.grid, carry), margin)
+        if needed is None or not np.isfinite(image.data[needed]).any():
+            if not np.isfinite(image.data).any():
+                raise CoverageError(f"The reference {image.name} has no valid pixel: all are NaN or masked.")
+            raise CoverageError(
+                f"The reference {image.name} does not cover {target.name}: {_span(image.grid)}, but "
+                f"{_span(target.grid)} of the target and a margin of {margin / ARCSEC:.0f} arcsec are needed. "
+                f"Check both pointings and dates, or raise max_shift."
+            )
+        cropped = image.crop(*needed)
+        return cls(cropped, PixelMapping(target.grid, cropped.grid, carry), assumptions)
+
+    def within(self, margin: float) -> ImageReference:
+        """Crop to what is needed."""
+        target = Image(np.empty(self.mapping.target.shape), self.mapping.target, name=self._target_name)
+        return self.of(self._image, target, self.mapping.carry, margin, self.assumptions)
+
+    @cached_property
+    def spline(self) -> SplineImage:
+        """Coefficients of the image."""
+        return SplineImage(self._image.data)
+
+    def sample(self, x: np.ndarray, y: np.ndarray, columns: np.ndarray | None = None) -> np.ndarray:
+        """Values at target pixel coordinates."""
+        return self.spline.sample(*self.mapping(x, y, columns))
+
+    def sample_with_gradient(
+        self, x: np.ndarray, y: np.ndarray, columns: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Values and their derivatives by the target pixel coordinates."""
+        column, row, j = self.mapping.with_jacobian(x, y, columns)
+        value, by_column, by_row = self.spline.sample_with_gradient(column, row)
+        return value, by_column * j[0, 0] + by_row * j[1, 0], by_column * j[0, 1] + by_row * j[1, 1]
+
+    def sample_grid(self, matrix: np.ndarray, shape: tuple[int, int], columns: np.ndarray) -> np.ndarray:
+        """Values on a grid of points."""
+        axes = self._separable(matrix, shape)
+        if axes is not None:
+            return self.spline.sample_separable(*axes)
+        if self.mapping.homography is not None:
+            return self.spline.sample(*_grid_points(self.mapping.homography @ matrix, shape))
+        return super().sample_grid(matrix, shape, columns)
+
+    def sample_grid_with_gradient(
+        self, matrix: np.ndarray, shape: tuple[int, int], columns: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """As `sample_grid`, with derivatives by the target pixel coordinates."""
+        axes = self._separable(matrix, shape)
+        if axes is None:
+            return super().sample_grid_with_gradient(matrix, shape, columns)
+        value, by_column, by_row = self.spline.sample_separable_with_gradient(*axes)
+        # Across a separable grid the map is so nearly affine that its derivative at the centre serves everywhere.
+        cx, cy = apply_homography(matrix, (shape[1] - 1) / 2, (shape[0] - 1) / 2)
+        j = self.mapping.jacobian(cx, cy)
+        return value, by_column * np.float32(j[0, 0]), by_row * np.float32(j[1, 1])
+
+    def _separable(self, matrix: np.ndarray, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray] | None:
+        """Columns and rows of the reference that span the grid, if they do."""
+        if self.mapping.homography is None:
+            return None
+        total = self.mapping.homography @ matrix
+        ny, nx = shape
+        edges = np.array([0, (nx - 1) / 2, nx - 1]), np.array([[0], [(ny - 1) / 2], [ny - 1]])
+        x, y = apply_homography(total, *edges)
+        tilt = np.abs(x[2] - x[0]), np.abs(y[:, 2] - y[:, 0])
+        if max(tilt[0][1], tilt[1][1]) > _SEPARABLE_TURN or max(tilt[0].max(), tilt[1].max()) > 2 * _SEPARABLE_KEYSTONE:
+            return None
+        return (
+            apply_homography(total, np.arange(nx, dtype=float), (ny - 1) / 2)[0],
+            apply_homography(total, (nx - 1) / 2, np.arange(ny, dtype=float))[1],
+        )
+
+    def image(self) -> GenericMap:
+        """The image itself, cropped to what can be needed."""
+        return self._image.to_map()
+
+    def intensities(self) -> np.ndarray:
+        """All values of the cropped image."""
+        return self._image.data
+
+    def scaled(self, transform: Transform) -> ImageReference:
+        """Scale the image before its spline is made: outliers must not ring."""
+        data = transform(self._image.data)
+        # Without its source: workers get a copy of all this.
+        return ImageReference(replace(self._image, data=data, source=None, meta={}), self.mapping, self.assumptions)
+
+    def binned(self, factor: int) -> ImageReference:
+        """Coarser version."""
+        if factor == 1 or min(self._image.data.shape) < 2 * factor:
+            return self
+        image = self._image.binned(factor, factor)
+        return ImageReference(image, replace(self.mapping, reference=image.grid), self.assumptions)
+
+
+def _needed(mapping: PixelMapping, margin: float) -> tuple[slice, slice] | None:
+    """Rows and columns of the reference that can be sampled, a spline's reach included; `None` if there are none."""
+    x, y = mapping.footprint()
+    seen = np.isfinite(x) & np.isfinite(y)
+    if not seen.any():
+        return None
+    reach = margin / min(mapping.reference.pixel_size) + 6
+    ranges = []
+    for position, size in ((y[seen], mapping.reference.shape[0]), (x[seen], mapping.reference.shape[1])):
+        start = max(0, int(np.floor(position.min() - reach)))
+        stop = min(size, int(np.ceil(position.max() + reach)) + 1)
+        if stop - start < 2:
+            return None
+        ranges.append(slice(start, stop))
+    return ranges[0], ranges[1]
+
+
+def _span(grid: PixelGrid) -> str:
+    ny, nx = grid.shape
+    tx, ty = grid.angles(np.array([0, nx - 1, 0, nx - 1]), np.array([0, 0, ny - 1, ny - 1]))
+    low, high = (f"({f(tx) / ARCSEC:.0f}, {f(ty) / ARCSEC:.0f})" for f in (np.min, np.max))
+    return f"{low} to {high} arcsec"
+
+
+def _grid_points(matrix: np.ndarray, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    return apply_homography(matrix, np.arange(shape[1], dtype=float), np.arange(shape[0], dtype=float)[:, None])

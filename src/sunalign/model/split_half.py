@@ -1,0 +1,64 @@
+"""Whether two halves of a target ask for the same shift."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from sunalign.geometry.coordinates import ARCSEC
+from sunalign.model.objective import Objective
+from sunalign.model.problem import Problem
+from sunalign.model.search_space import SearchSpace
+from sunalign.optimizers._levenberg_marquardt import Climb, climb
+
+__all__ = ["compared_pixel", "split_half"]
+
+_LEAST = 16  # Valid pixels of a half that can be climbed on.
+
+
+def compared_pixel(problem: Problem) -> float:
+    """Size, in arcsec, of the larger of the target's and the reference's pixels as they are compared."""
+    own = problem.reference.pixel_size
+    target = float(np.sqrt(np.prod(problem.target.grid.pixel_size)))
+    return (max(own, target) if np.isfinite(own) else target) / ARCSEC
+
+
+def split_half(judge: Objective, x: np.ndarray) -> float:
+    """Distance between the shifts of two interleaved halves, the other parameters held.
+
+    Returns
+    -------
+    `float`
+        In units of the pixel and of the distance's standard error together, of which no more than a pixel is allowed
+        for: halves that say nothing agree about nothing. NaN where a half has too few pixels.
+    """
+    names = tuple(name for name in judge.space.names if name.startswith("shift"))
+    held = judge.problem.parameters(x)
+    space = SearchSpace(tuple(replace(p, start=held[p.name]) for p in judge.space if p.name in names))
+    problem = replace(judge.problem, names=names, fixed={**judge.problem.fixed, **held})
+    ny, nx = problem.target.grid.shape
+    checker = (np.arange(ny)[:, None] * 4 // ny + np.arange(nx) * 4 // nx) % 2 == 0
+    tops, variance = [], 0.0
+    for ignored in (checker, ~checker):
+        half = replace(problem, target=problem.target.masked(ignored))
+        if half.n_valid < _LEAST:
+            return np.nan
+        top = climb(Objective(half, space), space.start, tolerance=0.05, max_iter=10)
+        if top.equations.n_pixels < _LEAST:
+            return np.nan
+        tops.append(top)
+        variance += _variance(half, top)
+    pixel = compared_pixel(problem)
+    return float(np.linalg.norm(tops[0].x - tops[1].x) / np.hypot(pixel, min(np.sqrt(variance), pixel)))
+
+
+def _variance(problem: Problem, top: Climb) -> float:
+    """Variance, in square arcsec, of a shift if all that is left unexplained is white noise."""
+    n, score = top.equations.n_pixels, top.equations.score
+    values = problem.target.data[~problem.target_mask]
+    noise = values.var() * n * (1 - score**2) / max(n - len(top.x) - 2, 1)
+    try:
+        return max(float(noise * np.trace(np.linalg.inv(top.equations.hessian))), 0.0)
+    except np.linalg.LinAlgError:
+        return np.inf
