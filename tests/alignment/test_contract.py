@@ -202,8 +202,8 @@ class Specialises(Corrector):
 
     parameters = frozenset({"shift_x", "shift_y"})
 
-    def apply(self, target, correction):
-        done = WCSCorrector().apply(target, correction)
+    def apply(self, target, correction, *, provenance=None):
+        done = WCSCorrector().apply(target, correction, provenance=provenance)
         return Sub(done.data, done.meta)
 
 

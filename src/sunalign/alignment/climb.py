@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+<<<<<<< HEAD
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, Protocol
+=======
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, NamedTuple
+>>>>>>> main
 
 import numpy as np
 from scipy.optimize import OptimizeResult
@@ -15,12 +21,13 @@ from astropy.table import QTable
 from sunalign.abc import Metric, Optimizer, Plugin, ReferenceBuilder
 from sunalign.alignment.contract import build_reference, maximize
 from sunalign.alignment.height import at_best_height
+from sunalign.alignment.scaled import compared, describe_noise, without_hot_pixels
 from sunalign.alignment.search import Search, check_resolution, make_space, reach
-from sunalign.exceptions import AlignmentError
 from sunalign.images import Image
 from sunalign.model.budget import Budget
 from sunalign.model.intensity import IntensityScaling
 from sunalign.model.masked_correlation import transforms_kept
+from sunalign.model.noise import NoiseModel
 from sunalign.model.objective import Objective
 from sunalign.model.problem import Problem
 from sunalign.model.reference import Reference
@@ -31,11 +38,12 @@ __all__ = ["Climb", "ForwardModel", "Images", "climb"]
 
 
 class ForwardModel(NamedTuple):
-    """What the target is compared with, and the space in which."""
+    """What the target is compared with, the space in which, and what was done about noise."""
 
     reference: Reference
     problem: Problem
     space: SearchSpace
+    assumptions: Mapping[str, str]
 
 
 class Columns(Protocol):
@@ -99,17 +107,29 @@ class Images:
         built = build_reference(builder, self.references, self.target, reach(search.limits, search.begin, grid))
         check_field(grid, self.target.name, built.pixel_size)
         check_resolution(search.limits, {"target": min(grid.pixel_size), "reference": built.pixel_size})
+        clean, noise, n_hot = self._clean_target
+        target, reference, n_hot_too = compared(clean, noise, built, grid.shape, self.scaling)
         problem = Problem(
+<<<<<<< HEAD
             target=_scaled_target(self.target, self.scaling),
             reference=self._seen(_scaled_reference(built, self.target, self.scaling), search.pivot),
+=======
+            target=target,
+            reference=reference,
+>>>>>>> main
             metric=metric,
             base=grid,
             pivot=search.pivot,
             names=search.names,
             fixed=search.fixed,
             min_overlap=min_overlap,
-        )
-        return ForwardModel(built, problem, make_space(search.limits, search.begin, grid, built.pixel_size))
+        ).band_limited()
+        space = make_space(search.limits, search.begin, grid, built.pixel_size)
+        return ForwardModel(built, problem, space, describe_noise(problem, {"target": n_hot, "reference": n_hot_too}))
+
+    @cached_property
+    def _clean_target(self) -> tuple[Image, NoiseModel, int]:
+        return without_hot_pixels(self.target)
 
     def _seen(self, reference: Reference, pivot: tuple[float, float]) -> Reference:
         return reference if self.columns is None else self.columns.applied(reference, self.target, pivot)
@@ -161,24 +181,3 @@ def climb(
     best = at_best_height(builder, images, search.heights, climb_with)
     # Made again: what there is to warn of was not said while heights were tried.
     return best._replace(model=model_of(best.builder))
-
-
-def _scaled_target(image: Image, scaling: IntensityScaling) -> Image:
-    valid = ~image.mask
-    rows, columns = (np.flatnonzero(valid.any(axis=axis)) for axis in (1, 0))
-    image = image.crop(slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1))
-    # Without its source: workers get a copy of all this.
-    return replace(image, data=scaling.fit(image.data)(image.data), source=None, meta={})
-
-
-def _scaled_reference(reference: Reference, image: Image, scaling: IntensityScaling) -> Reference:
-    values = reference.intensities()
-    if values is None:
-        values = reference.sample_grid(np.eye(3), image.grid.shape, np.arange(image.grid.shape[1], dtype=float))
-    finite = values[np.isfinite(values)]
-    if finite.size and finite.min() == finite.max():
-        raise AlignmentError(
-            f"The reference is constant where the target can be: every valid pixel is {finite[0]:g}, so there is "
-            f"nothing to align. Check both pointings and reference_limits, or raise max_shift."
-        )
-    return reference.scaled(scaling.fit(values))

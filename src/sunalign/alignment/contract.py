@@ -27,17 +27,17 @@ __all__ = ["build_reference", "check_powers", "corrected", "maximize"]
 
 
 @contextmanager
-def _blamed(plugin: str) -> Iterator[None]:
+def _blamed(plugin: str, *words_of_its_own: type[Exception]) -> Iterator[None]:
     """Name the plugin in whatever it raises, but for words of its own about the input, and what the framework raises.
 
-    Those are the package's own errors, a file that cannot be read or written, and a warning that the user has made an
-    error.
+    The package's own errors are such words, and a warning that the user has made an error; where a plugin reads or
+    writes files, so is what the system says of them.
     """
     try:
         yield
-    except (AlignmentError, PluginError, WorkerError, BudgetSpent, OSError, Warning):
-        raise
     except Exception as error:
+        if isinstance(error, (AlignmentError, PluginError, WorkerError, BudgetSpent, Warning, *words_of_its_own)):
+            raise
         raise PluginError(f"The {plugin} failed: {told(error)}.") from error
 
 
@@ -54,7 +54,7 @@ def check_powers(corrector: Corrector, names: Sequence[str], begin: Mapping[str,
 
 def build_reference(builder: ReferenceBuilder, references: Sequence[Any], image: Image, margin: float) -> Reference:
     """Let the builder build, and make a `~sunalign.model.reference.Reference` of what it returns."""
-    with _blamed(f"reference builder '{name_of(builder)}'"):
+    with _blamed(f"reference builder '{name_of(builder)}'", OSError):
         built = builder.build(references, image)
     if isinstance(built, Reference):
         return built.within(margin)
@@ -115,6 +115,7 @@ def corrected(corrector: Corrector, target: Any, given: Image, result: Alignment
     """Apply the correction, and write down how it was found."""
     # A path that the corrector does not take as such was read as a map, which is what comes back of it.
     source = target if corrector.accepts(target) else given.source
+<<<<<<< HEAD
     with _blamed(f"corrector '{name_of(corrector)}'"):
         if isinstance(corrector, FITSCorrector):
             aligned = corrector.apply(
@@ -122,6 +123,10 @@ def corrected(corrector: Corrector, target: Any, given: Image, result: Alignment
             )
         else:
             aligned = corrector.apply(source, result.correction, provenance=result.provenance())
+=======
+    with _blamed(f"corrector '{name_of(corrector)}'", OSError):
+        aligned = corrector.apply(source, result.correction, provenance=result.provenance())
+>>>>>>> main
     if not isinstance(aligned, (str, os.PathLike) if isinstance(source, (str, os.PathLike)) else type(source)):
         raise PluginError(
             f"The corrector '{name_of(corrector)}' returned {type(aligned).__name__}; "

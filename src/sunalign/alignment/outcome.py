@@ -44,7 +44,7 @@ def judge(climbed: Climb, wavering: np.ndarray | float = 0.0) -> Judgement:
 
     ``wavering`` is what the uncertainty of something else adds to the covariance of the parameters.
     """
-    _, problem, space = climbed.model
+    problem, space = climbed.model.problem, climbed.model.space
     found = climbed.found
     quality, surface = assess(problem, space, found.x)
     errors = covariance(problem, space, found.x) + wavering
@@ -60,7 +60,7 @@ def tell(
     images: Images, plugins: Mapping[type[Plugin], Any], climbed: Climb, judged: Judgement, *, nfev: int, grid: str
 ) -> AlignmentResult:
     """Everything about an alignment but the corrected target."""
-    found, (reference, problem, space) = climbed.found, climbed.model
+    found, model = climbed.found, climbed.model
     fitted = {} if climbed.height is None else {"height": climbed.height}
     return AlignmentResult(
         aligned=None,
@@ -78,14 +78,15 @@ def tell(
             "scaling": str(images.scaling),
             "working grid": grid,
             **images.assumptions,
+            **model.assumptions,
             **{f"fitted {name}": f"{value:.2f}" for name, value in fitted.items()},
-            **reference.assumptions,
+            **model.reference.assumptions,
         },
         target=images.target,
-        reference=reference,
+        reference=model.reference,
         surface=judged.surface,
-        problem=problem,
-        space=space,
+        problem=model.problem,
+        space=model.space,
         extra=fitted | {key: value for key, value in found.items() if key not in _TOLD},
     )
 

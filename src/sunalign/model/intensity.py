@@ -1,15 +1,18 @@
 """Intensity scaling before images are compared.
 
 EUV intensities span decades and carry outliers; a correlation of the raw values is a correlation of the few brightest
-pixels. The default clips at percentiles and takes the square root, which also evens out Poisson noise.
+pixels. The default clips at percentiles and takes the square root, which also evens out Poisson noise. Where the noise
+is known, no stretch makes more of it in the dark than it is elsewhere.
 """
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
+
+from sunalign.model.noise import NoiseModel
 
 __all__ = ["STRETCHES", "IntensityScaling", "IntensityTransform", "make_scaling"]
 
@@ -19,21 +22,42 @@ STRETCHES = ("sqrt", "log", "linear")
 
 @dataclass(frozen=True)
 class IntensityTransform:
-    """A scaling with its limits fixed: applied to every pixel alike."""
+    """A scaling with its limits fixed: applied to every pixel alike.
+
+    Parameters
+    ----------
+    lower, upper : `float`
+        Intensities at which values are clipped.
+    stretch : {"sqrt", "log", "linear"}
+    lift : `float`
+        Added before the square root or the logarithm: what the noise asks for.
+    """
 
     lower: float
     upper: float
     stretch: str
+    lift: float = 0.0
 
     def __call__(self, values: np.ndarray) -> np.ndarray:
         """Scaled copy; NaN stay NaN."""
         clipped = np.clip(values, self.lower, self.upper)
         if self.stretch == "sqrt":
             # Only a background below zero is lifted: near zero the square root would turn noise into structure.
-            return np.sqrt(clipped - min(self.lower, 0.0))
+            lifted = clipped + max(self.lift, -self.lower, 0.0)
+            return np.asarray(np.sqrt(lifted, out=lifted))
         if self.stretch == "log":
-            return np.log10(np.maximum(clipped, self._floor))
+            return np.log10(np.maximum(clipped, self._floor) + self.lift)
         return clipped
+
+    @property
+    def relative_lift(self) -> float:
+        """Lift as a part of the range of intensities."""
+        span = self.upper - self.lower
+        return self.lift / span if span > 0 else 0.0
+
+    def lifted(self, relative: float) -> IntensityTransform:
+        """Return the same scaling with another lift."""
+        return replace(self, lift=relative * (self.upper - self.lower))
 
     @property
     def _floor(self) -> float:
@@ -63,18 +87,40 @@ class IntensityScaling:
             if not 0 <= low < high <= 100:
                 raise ValueError(f"'clip' is a pair of percentiles with 0 <= lower < upper <= 100; got {self.clip}.")
 
-    def fit(self, values: np.ndarray) -> IntensityTransform:
-        """Fix the limits by the finite ones of these values."""
-        finite = values[np.isfinite(values)]
-        if finite.size == 0:
-            return IntensityTransform(0.0, 0.0, self.stretch)
+    def fit(self, values: np.ndarray, noise: NoiseModel | None = None) -> IntensityTransform:
+        """Fix the limits by the finite ones of these values, and what is added to them by their noise.
+
+        Parameters
+        ----------
+        values : `numpy.ndarray`
+            Intensities.
+        noise : `~sunalign.model.noise.NoiseModel`, optional
+            Of the image they come from. The square root becomes that of Anscombe (Starck, Murtagh & Bijaoui 1998),
+            which has the same noise at every intensity, and the logarithm does not fall below the noise.
+        """
         # An odd stride does not fall on the same columns of an image again and again.
-        some = finite if self.clip is None else finite[:: max(1, finite.size // 2**18) | 1]
+        some = values.ravel()[:: 1 if self.clip is None else max(1, values.size // 2**18) | 1]
+        some = some[np.isfinite(some)]
+        if some.size < 1024:
+            some = values[np.isfinite(values)]
+        if some.size == 0:
+            return IntensityTransform(0.0, 0.0, self.stretch)
         lower, upper = np.percentile(some, self.clip or (0, 100))
         if lower == upper:
+            finite = values[np.isfinite(values)]
             # More than 98 % of the pixels are equal: the few others are all there is to see.
             lower, upper = finite.min(), finite.max()
-        return IntensityTransform(float(lower), float(upper), self.stretch)
+        lift = self._lift(float(lower), float(upper), noise) if noise is not None else 0.0
+        return IntensityTransform(float(lower), float(upper), self.stretch, lift)
+
+    def _lift(self, lower: float, upper: float, noise: NoiseModel) -> float:
+        if self.stretch == "log":
+            return float(np.sqrt(noise.variance(lower)))
+        if self.stretch == "linear" or not (noise.gain > 0 or noise.read > 0):
+            return 0.0
+        # Noise that is the same everywhere asks for no root at all; over a range lifted by itself it hardly is one.
+        most = upper - lower
+        return min(noise.read / noise.gain + 0.375 * noise.gain, most) if noise.gain > 0 else most
 
     def __str__(self) -> str:
         clip = "no clip" if self.clip is None else f"clip {self.clip[0]:g}-{self.clip[1]:g} %"

@@ -12,6 +12,8 @@ from functools import cached_property
 import numpy as np
 from scipy import ndimage, sparse
 
+from sunalign.model.noise import edge, gaussian_smoothed
+
 __all__ = ["SplineImage", "cubic_basis"]
 
 _CHUNK = 16384  # Points at a time: the sixteen taps of a chunk stay in the cache.
@@ -25,19 +27,28 @@ class SplineImage:
     ----------
     data : `numpy.ndarray`, shape (ny, nx)
         NaN where there is no valid value.
+    smoothing : `float`
+        Standard deviation, in pixels, of a Gaussian with which the image is smoothed first; see `sunalign.model.noise`.
 
     Notes
     -----
-    Samples outside the outermost pixel centres, and within about a pixel of a NaN, are NaN.
+    Samples outside the outermost pixel centres, and within about a pixel of a NaN, are NaN. Smoothing bridges single
+    pixels that are missing.
     """
 
-    def __init__(self, data: np.ndarray) -> None:
+    def __init__(self, data: np.ndarray, smoothing: float = 0.0) -> None:
         self.shape = data.shape
-        valid = np.isfinite(data)
+        # Pixels at the edges, along x and y, where samples cannot be trusted.
+        self._margin = edge(smoothing, data.shape[1]), edge(smoothing, data.shape[0])
+        if smoothing:
+            data, valid = gaussian_smoothed(data, smoothing)
+        else:
+            valid = np.isfinite(data)
         self.all_valid = bool(valid.all())
         if not self.all_valid:
-            data = _filled(data, valid)
-            valid = ndimage.binary_erosion(valid, np.ones((3, 3)), border_value=1)
+            data = _filled(data, np.isfinite(data))
+            # What a Gaussian has smoothed already lies away from gaps.
+            valid = valid if smoothing else ndimage.binary_erosion(valid, np.ones((3, 3)), border_value=1)
         self.valid = valid
         # A spline commutes with constants; without the mean, single precision loses nothing that matters.
         self.mean = float(data.mean())
@@ -97,7 +108,7 @@ class SplineImage:
 
     def _finished(self, values: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
         values += np.float32(self.mean)
-        inside_x, inside_y = _inside(x, self.shape[1]), _inside(y, self.shape[0])
+        inside_x, inside_y = self._inside(x, 0), self._inside(y, 1)
         values[:, ~inside_x] = np.nan
         values[~inside_y] = np.nan
         if not self.all_valid:
@@ -109,13 +120,19 @@ class SplineImage:
 
     def _trusted(self, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Where samples are good, and the coordinates with the others put on pixel (0, 0)."""
-        inside = _inside(x, self.shape[1]) & _inside(y, self.shape[0])
+        inside = self._inside(x, 0) & self._inside(y, 1)
         x, y = np.where(inside, x, 0.0), np.where(inside, y, 0.0)
         if not self.all_valid:
             ix = np.clip(np.rint(x), 0, self.shape[1] - 1).astype(np.intp)
             iy = np.clip(np.rint(y), 0, self.shape[0] - 1).astype(np.intp)
             inside &= self.valid[iy, ix]
         return inside, x, y
+
+    def _inside(self, position: np.ndarray, axis: int) -> np.ndarray:
+        """Whether coordinates along x (0) or y (1) are on the image."""
+        first, last = self._margin[axis], self.shape[1 - axis] - 1 - self._margin[axis]
+        # Comparisons with NaN are False, which is what a point without a position needs.
+        return (position >= first - _EDGE) & (position <= last + _EDGE)
 
     def _taps(self, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         ix, iy = x.astype(np.intp), y.astype(np.intp)
@@ -142,11 +159,6 @@ def cubic_basis(t: np.ndarray) -> tuple[tuple[np.ndarray, ...], tuple[np.ndarray
     value = (s2 * s / 6, 2 / 3 - t2 * (2 - t) / 2, 2 / 3 - s2 * (2 - s) / 2, t2 * t / 6)
     slope = (-s2 / 2, t * (1.5 * t - 2), -s * (1.5 * s - 2), t2 / 2)
     return value, slope
-
-
-def _inside(position: np.ndarray, size: int) -> np.ndarray:
-    # Comparisons with NaN are False, which is what a point without a position needs.
-    return (position >= -_EDGE) & (position <= size - 1 + _EDGE)
 
 
 def _filled(data: np.ndarray, valid: np.ndarray) -> np.ndarray:

@@ -20,6 +20,7 @@ from sunalign.correction import PARAMETERS, UNITS, Correction
 from sunalign.exceptions import PluginError, told
 from sunalign.geometry.coordinates import ARCSEC, PixelGrid, apply_homography, tangent_basis
 from sunalign.images import Image
+from sunalign.model.noise import BandLimit, band_limit, edge, gaussian_smoothed
 from sunalign.model.reference import Reference
 from sunalign.wcs.plausible import check_surface
 
@@ -27,6 +28,8 @@ __all__ = ["MANY", "Problem"]
 
 #: Pixels of a target beyond which a coarser grid tells as much.
 MANY = 2**19
+
+_SOME = 2048  # Pixels of a target that stand for all.
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,6 +53,10 @@ class Problem:
         Values of the other parameters, in their units.
     min_overlap : `float`
         Fraction of the target's valid pixels that must have a sample; below it a candidate scores -inf.
+    limit : `~sunalign.model.noise.BandLimit`, optional
+        How both are smoothed against the reference's noise, here and, anew, at every other level; see `band_limited`.
+    sharp : `~sunalign.images.Image`, optional
+        The target before it was smoothed, from which the other levels are made.
     """
 
     target: Image
@@ -60,6 +67,8 @@ class Problem:
     names: tuple[str, ...]
     fixed: Mapping[str, float] = field(default_factory=dict)
     min_overlap: float = 0.25
+    limit: BandLimit | None = None
+    sharp: Image | None = None
 
     @cached_property
     def target_mask(self) -> np.ndarray:
@@ -70,6 +79,12 @@ class Problem:
     def n_valid(self) -> int:
         """Number of pixels to compare."""
         return int(np.count_nonzero(~self.target_mask))
+
+    @cached_property
+    def reference_pixel(self) -> float:
+        """Size of the reference's pixels in radians; the target's where the reference has none of its own."""
+        own = self.reference.pixel_size
+        return own if np.isfinite(own) else float(np.sqrt(np.prod(self.target.grid.pixel_size)))
 
     @cached_property
     def _axes(self) -> np.ndarray:
@@ -243,18 +258,75 @@ class Problem:
         So many pixels fix the parameters at either resolution, and half of it is not yet so coarse that interpolating
         between large pixels would bias them.
         """
-        finest = self.at_level(1.0)
-        return finest if finest.target.data.size <= MANY else self.at_level(2.0)
+        return self.at_level(1.0) if self.size_at(1.0) <= MANY else self.at_level(2.0)
 
-    def _binned(self, level: float) -> Problem:
+    def size_at(self, level: float) -> int:
+        """Number of pixels of the target at a level."""
+        bx, by, _ = self._factors(level)
+        ny, nx = self.target.grid.shape
+        return (ny // by) * (nx // bx)
+
+    def _factors(self, level: float) -> tuple[int, int, int]:
+        """How many pixels of the target, along x and y, and of the reference make one of a level."""
         size = np.array(self.target.grid.pixel_size)
-        own = self.reference.pixel_size if np.isfinite(self.reference.pixel_size) else float(size.min())
+        own = self.reference_pixel
         pitch = level * max(own, float(size.min()))
         # Too few pixels across would leave nothing to correlate.
         most = np.maximum(np.array(self.target.grid.shape[::-1]) // 8, 1)
         bx, by = (int(n) for n in np.clip(np.rint(pitch / size), 1, most))
         factor = max(1, int(np.rint(np.sqrt(size[0] * bx * size[1] * by) / own)))
-        return replace(self, target=self.target.binned(by, bx), reference=self.reference.binned(factor))
+        return bx, by, factor
+
+    def _binned(self, level: float) -> Problem:
+        bx, by, factor = self._factors(level)
+        if self.limit is not None and bx == by == factor == 1:
+            return self
+        target = (self.sharp or self.target).binned(by, bx)
+        coarser = replace(self, target=target, reference=self.reference.binned(factor), sharp=None)
+        return coarser if self.limit is None else coarser.band_limited()
+
+    def band_limited(self) -> Problem:
+        """Return the problem with both images smoothed as the reference's noise asks for, if it does.
+
+        Binning makes noise white again, so that every level has a width of its own, in its own pixels.
+        """
+        arrays = self.reference.arrays()
+        if not len(arrays):
+            return replace(self, limit=BandLimit())
+        size = np.array(self.target.grid.pixel_size) / self.reference.pixel_size
+        limit = band_limit(arrays, self.target.data, self.n_valid, float(size.prod()), self._in_step())
+        reference = self.reference.smoothed(limit.width)
+        if not limit.width:
+            return replace(self, reference=reference, limit=limit)
+        target = replace(self.target, data=_smoothed(self.target.data, limit.width / size))
+        return replace(self, target=target, reference=reference, limit=limit, sharp=self.target)
+
+    def _in_step(self) -> float:
+        """How much the target's pixels agree, 0 to 1, about where between the reference's pixels they fall.
+
+        As the headers have it. On grids that are turned against each other, or of pixels of other sizes, they fall
+        everywhere, and so does the pull of the noise.
+        """
+        ny, nx = self.target.grid.shape
+        draw = np.random.default_rng(0)
+        px, py = draw.integers(0, nx, _SOME).astype(float), draw.integers(0, ny, _SOME).astype(float)
+        x, y = apply_homography(self.in_base(self.target.grid), px, py)
+        found = self.reference.positions(x, y, x)
+        if found is None:
+            return 1.0
+        phases = [np.exp(2j * np.pi * p[np.isfinite(p)]) for p in found]
+        return max(float(abs(phase.mean())) if phase.size else 1.0 for phase in phases)
+
+
+def _smoothed(data: np.ndarray, width: np.ndarray) -> np.ndarray:
+    """Smooth a target; NaN where too much of what belongs to a pixel is missing."""
+    smooth, trusted = gaussian_smoothed(data, (float(width[1]), float(width[0])))
+    valid = np.isfinite(data)
+    kept = np.zeros(data.shape, bool)
+    inside = tuple(slice(edge(w, n), n - edge(w, n)) for w, n in zip(width[::-1], data.shape, strict=True))
+    kept[inside] = trusted[inside] & valid[inside]
+    # Where hardly anything is far from an edge, what is near one has to do.
+    return np.where(kept if 2 * np.count_nonzero(kept) > np.count_nonzero(valid) else valid, smooth, np.nan)
 
 
 def _first_row(to_base: np.ndarray, nx: int) -> np.ndarray:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from sunalign.geometry.coordinates import ARCSEC
 from sunalign.metrics import NCC
 from sunalign.model.fixed_pattern import fixed_pattern
 from sunalign.model.objective import Objective
@@ -32,6 +33,7 @@ __all__ = ["Quality", "assess", "covariance"]
 #: Limits beyond which an answer is doubtful. ``tests/benchmarks/quality_table.py`` remakes the table they come from.
 LIMITS = {"peak_significance": 3.0, "split_half": 0.8, "movement": 1.5, "fixed_pattern": 0.1}
 
+_BLOCKS = 4  # Blocks for every parameter, at least: fewer say nothing of their scatter.
 _BLOCK = 10.0  # Reference pixels over which residuals are taken to be correlated.
 _FLATTEST = 1e-2  # Least curvature, as a part of Gauss-Newton's, that is believed.
 _LARGEST = 2**17  # Pixels of the target in a correlation surface.
@@ -185,7 +187,7 @@ def _levels(problem: Problem, overlap: float) -> tuple[float, float]:
 
     Finer where the reference covers so little of the target that few pixels would be left to judge by.
     """
-    finest, size = 2.0, problem.at_level(1.0).target.data.size
+    finest, size = 2.0, problem.size_at(1.0)
     while size / finest**2 > _LARGEST:
         finest *= 2
     if overlap < _COVERED and overlap * problem.at_level(finest).n_valid < _FEW:
@@ -212,7 +214,8 @@ def covariance(problem: Problem, space: SearchSpace, x: np.ndarray) -> np.ndarra
 
     The cluster-robust sandwich ``H^-1 (sum_b s_b s_b^T) H^-1`` with s_b the gradient's share of one block of about ten
     reference pixels: unlike a white-noise estimate it holds when the two images differ by real structure. H is the
-    curvature as it is, not Gauss-Newton's: the two differ where the reference is noisy.
+    curvature as it is, not Gauss-Newton's: the two differ where the reference is noisy. What its noise may still pull a
+    shift by, whatever the sub-pixel phase, comes on top.
     """
     ncc = NCC()
     problem = problem if problem.target.data.size <= MANY else problem.at_finest_level()
@@ -222,7 +225,7 @@ def covariance(problem: Problem, space: SearchSpace, x: np.ndarray) -> np.ndarra
     unknown = np.full((p, p), np.nan)
     if equations.score == 0.0:
         return unknown
-    shares = ncc.block_scores(sampled, jacobian, problem.target.data, mask, _block(problem))
+    shares = ncc.block_scores(sampled, jacobian, problem.target.data, mask, _block(problem, p))
     n_blocks = int(np.count_nonzero(np.any(shares != 0, axis=0)))
     if n_blocks <= p:
         return unknown
@@ -231,7 +234,14 @@ def covariance(problem: Problem, space: SearchSpace, x: np.ndarray) -> np.ndarra
     except np.linalg.LinAlgError:
         return unknown
     middle = shares @ shares.T * n_blocks / (n_blocks - p)
-    return np.asarray(inverse @ middle @ inverse)
+    return np.asarray(inverse @ middle @ inverse) + _pulled(problem, space)
+
+
+def _pulled(problem: Problem, space: SearchSpace) -> np.ndarray:
+    """Covariance, shape (p, p), of what noise left in the reference does to the shifts."""
+    fine = problem.at_finest_level()
+    pull = fine.limit.pull * fine.reference_pixel / ARCSEC if fine.limit is not None else 0.0
+    return np.diag([pull**2 if name.startswith("shift") else 0.0 for name in space.names])
 
 
 def _curvature(problem: Problem, x: np.ndarray, steps: np.ndarray, hessian: np.ndarray) -> np.ndarray:
@@ -248,7 +258,7 @@ def _curvature(problem: Problem, x: np.ndarray, steps: np.ndarray, hessian: np.n
         offset[k] = steps[k]
         low, high = (fine.normal_equations(x + sign * offset).gradient for sign in (-1, 1))
         seen[:, k] = (low - high) / (2 * steps[k])
-    expected = fine.normal_equations(x).hessian
+    expected = hessian if fine.target is problem.target else fine.normal_equations(x).hessian
     scale = 1 / np.sqrt(np.diag(expected))
     ratio = np.linalg.solve(expected * np.outer(scale, scale), (seen + seen.T) / 2 * np.outer(scale, scale))
     if np.linalg.eigvals(ratio).real.min() <= _FLATTEST:
@@ -258,12 +268,15 @@ def _curvature(problem: Problem, x: np.ndarray, steps: np.ndarray, hessian: np.n
     return (curvature + curvature.T) / 2
 
 
-def _block(problem: Problem) -> tuple[int, int]:
-    """Height and width, in pixels of the target, of ten reference pixels."""
-    size = np.array(problem.target.grid.pixel_size)
-    own = problem.reference.pixel_size if np.isfinite(problem.reference.pixel_size) else float(size.max())
-    width, height = (max(1, int(np.rint(_BLOCK * own / s))) for s in size)
-    return height, width
+def _block(problem: Problem, p: int) -> tuple[int, int]:
+    """Height and width, in pixels of the target, of ten reference pixels; fewer where that leaves few blocks for p."""
+    size, shape = np.array(problem.target.grid.pixel_size), np.array(problem.target.grid.shape[::-1])
+    side = _BLOCK
+    while True:
+        width, height = (max(1, int(n)) for n in np.rint(side * problem.reference_pixel / size))
+        if (height, width) == (1, 1) or np.prod(np.ceil(shape / (width, height))) >= _BLOCKS * p:
+            return height, width
+        side *= 0.8
 
 
 def _at_bound(x: np.ndarray, space: SearchSpace) -> tuple[str, ...]:

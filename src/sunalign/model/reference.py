@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from types import MappingProxyType
@@ -38,6 +38,9 @@ class Reference(ABC):
 
     #: Angular size, in radians, of the reference's own pixels.
     pixel_size: float = np.nan
+
+    #: Standard deviation, in the reference's own pixels at any resolution, of the Gaussian it is smoothed with.
+    smoothing: float = 0.0
 
     #: What the reference takes for granted, in words; goes into the result and into HISTORY.
     assumptions: Mapping[str, str] = MappingProxyType({})
@@ -95,6 +98,36 @@ class Reference(ABC):
     def scaled(self, transform: Transform) -> Reference:
         """Return the reference with its intensities scaled; on every sample unless overridden."""
         return ScaledReference(self, transform)
+
+    def arrays(self) -> Sequence[np.ndarray]:
+        """Pixels of the image, or of each of them, from which noise is measured; none where there are no pixels."""
+        return ()
+
+    def positions(
+        self, x: np.ndarray, y: np.ndarray, columns: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray] | None:
+        """Pixel coordinates in the reference's own array, or arrays, of target ones; `None` where there are none.
+
+        Parameters
+        ----------
+        x, y, columns : `numpy.ndarray`
+            As in `sample`.
+        """
+        return None
+
+    def mapped(self, function: Transform) -> Reference:
+        """Return the reference with every array of pixels, (ny, nx), replaced; itself where there are none."""
+        return self
+
+    def smoothed(self, width: float) -> Reference:
+        """Return the reference smoothed by a Gaussian of this width instead; itself where there are no pixels.
+
+        Parameters
+        ----------
+        width : `float`
+            Standard deviation in the reference's own pixels; of a coarser version, in *its* pixels.
+        """
+        return self
 
     def within(self, margin: float) -> Reference:
         """Return the part that a target moved by at most ``margin`` radians can need; all of it unless overridden."""
@@ -183,10 +216,21 @@ class ImageReference(Reference):
     image : `~sunalign.images.Image`
     mapping : `~sunalign.geometry.mapping.PixelMapping`
         From the target's pixels to the image's.
+    assumptions : mapping, optional
+        See `Reference.assumptions`.
+    smoothing : `float`
+        See `Reference.smoothing`.
     """
 
-    def __init__(self, image: Image, mapping: PixelMapping, assumptions: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        image: Image,
+        mapping: PixelMapping,
+        assumptions: Mapping[str, str] | None = None,
+        smoothing: float = 0.0,
+    ) -> None:
         self._image = image
+        self.smoothing = smoothing
         self.mapping = mapping
         self.assumptions = dict(assumptions or {})
         self.pixel_size = float(np.sqrt(np.prod(image.grid.pixel_size)))
@@ -237,7 +281,7 @@ class ImageReference(Reference):
     @cached_property
     def spline(self) -> SplineImage:
         """Coefficients of the image."""
-        return SplineImage(self._image.data)
+        return SplineImage(self._image.data, self.smoothing)
 
     def sample(self, x: np.ndarray, y: np.ndarray, columns: np.ndarray | None = None) -> np.ndarray:
         """Values at target pixel coordinates."""
@@ -297,18 +341,39 @@ class ImageReference(Reference):
         """All values of the cropped image."""
         return self._image.data
 
+    def arrays(self) -> Sequence[np.ndarray]:
+        """The image's pixels."""
+        return (self._image.data,)
+
+    def positions(
+        self, x: np.ndarray, y: np.ndarray, columns: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Pixel coordinates of the image."""
+        return self.mapping(x, y, columns)
+
     def scaled(self, transform: Transform) -> ImageReference:
         """Scale the image before its spline is made: outliers must not ring."""
-        data = transform(self._image.data)
+        return self.mapped(transform)
+
+    def mapped(self, function: Transform) -> ImageReference:
+        """Replace the pixels."""
         # Without its source: workers get a copy of all this.
-        return ImageReference(replace(self._image, data=data, source=None, meta={}), self.mapping, self.assumptions)
+        image = replace(self._image, data=function(self._image.data), source=None, meta={})
+        return ImageReference(image, self.mapping, self.assumptions, self.smoothing)
+
+    def smoothed(self, width: float) -> ImageReference:
+        """Smooth the image before its spline is made."""
+        if width == self.smoothing:
+            return self
+        return ImageReference(self._image, self.mapping, self.assumptions, width)
 
     def binned(self, factor: int) -> ImageReference:
         """Coarser version."""
         if factor == 1 or min(self._image.data.shape) < 2 * factor:
             return self
         image = self._image.binned(factor, factor)
-        return ImageReference(image, replace(self.mapping, reference=image.grid), self.assumptions)
+        mapping = replace(self.mapping, reference=image.grid)
+        return ImageReference(image, mapping, self.assumptions, self.smoothing)
 
 
 def _needed(mapping: PixelMapping, margin: float) -> tuple[slice, slice] | None:

@@ -19,9 +19,8 @@ _LEAST = 16  # Valid pixels of a half that can be climbed on.
 
 def compared_pixel(problem: Problem) -> float:
     """Size, in arcsec, of the larger of the target's and the reference's pixels as they are compared."""
-    own = problem.reference.pixel_size
     target = float(np.sqrt(np.prod(problem.target.grid.pixel_size)))
-    return (max(own, target) if np.isfinite(own) else target) / ARCSEC
+    return max(problem.reference_pixel, target) / ARCSEC
 
 
 def split_half(judge: Objective, x: np.ndarray) -> float:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -16,15 +16,15 @@ from astropy.wcs import WCS
 
 from sunpy.map import GenericMap
 
-from sunalign.abc import ReferenceBuilder
 from sunalign.exceptions import AlignmentError, CoverageError
 from sunalign.geometry.coordinates import ARCSEC, PixelGrid, nearest_turn
 from sunalign.geometry.mapping import PixelMapping
-from sunalign.geometry.observation import View, check_modelling, said_of_rotation, views_of
+from sunalign.geometry.observation import View, said_of_rotation, views_of
 from sunalign.geometry.rotation import ROTATION, SurfaceCarry, stonyhurst_zero
 from sunalign.images import Image, to_image
 from sunalign.model.interpolation import SplineImage
 from sunalign.model.reference import Reference, Transform
+from sunalign.reference_builders._solar import SolarBuilder
 
 __all__ = ["Carrington"]
 
@@ -32,7 +32,7 @@ _REACH = 6
 
 
 @dataclass(frozen=True, kw_only=True)
-class Carrington(ReferenceBuilder):
+class Carrington(SolarBuilder):
     """Compare on the surface of the Sun: with images of any observers, or with a map in heliographic coordinates.
 
     Every pixel of the target is a place on a sphere, turned to the date of the reference. A reference is an image of
@@ -54,16 +54,8 @@ class Carrington(ReferenceBuilder):
     Off the disc there is no surface: those pixels of the target are left out.
     """
 
-    solar_rotation: str = "differential"
-    raster_frame: str = "step"
-    observer_motion: Callable[[Time], SkyCoord] | Sequence[SkyCoord] | None = None
-    height: u.Quantity = field(default_factory=lambda: 0 * u.Mm)
-
-    def __post_init__(self) -> None:
-        check_modelling(self.solar_rotation, self.raster_frame, self.observer_motion, self.height)
-
     def build(self, references: Sequence[Any], target: Image) -> Reference:
-        modelling = check_modelling(self.solar_rotation, self.raster_frame, self.observer_motion, self.height)
+        modelling = self._modelling
         images = [to_image(reference) for reference in references]
         found = views_of(target, [image for image in images if not _is_surface(image)], modelling)
         if found is None:
@@ -98,13 +90,14 @@ def _is_surface(image: Image) -> bool:
 class _Part:
     image: Image
     mapping: PixelMapping
+    smoothing: float = 0.0
 
     @cached_property
     def spline(self) -> SplineImage:
-        return SplineImage(self.image.data)
+        return SplineImage(self.image.data, self.smoothing)
 
     def holding(self, image: Image) -> _Part:
-        return _Part(image, replace(self.mapping, reference=image.grid))
+        return _Part(image, replace(self.mapping, reference=image.grid), self.smoothing)
 
 
 def _surface_part(image: Image, target: Image, view: View) -> _Part:
@@ -201,7 +194,9 @@ class SurfaceReference(Reference):
         self.pixel_size = float(np.sqrt(np.prod(first.grid.pixel_size))) * (lever if _is_surface(first) else 1.0)
 
     def _with(self, parts: Sequence[_Part], target: Image | None = None) -> SurfaceReference:
-        return SurfaceReference(parts, target or self._target, self._view, self.assumptions)
+        changed = SurfaceReference(parts, target or self._target, self._view, self.assumptions)
+        changed.smoothing = parts[0].smoothing
+        return changed
 
     def within(self, margin: float) -> SurfaceReference:
         """Crop every part to what is needed."""
@@ -247,14 +242,34 @@ class SurfaceReference(Reference):
         """All values of all parts."""
         return np.concatenate([part.image.data.ravel() for part in self.parts])
 
+    def arrays(self) -> Sequence[np.ndarray]:
+        """Pixels of all parts."""
+        return [part.image.data for part in self.parts]
+
+    def positions(
+        self, x: np.ndarray, y: np.ndarray, columns: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray] | None:
+        """Pixel coordinates of the one image; `None` where there are several."""
+        return self.parts[0].mapping(x, y, columns) if len(self.parts) == 1 else None
+
     def scaled(self, transform: Transform) -> SurfaceReference:
         """Scale the images before their splines are made."""
+        return self.mapped(transform)
+
+    def mapped(self, function: Transform) -> SurfaceReference:
+        """Replace the pixels of every image."""
         bare = replace(self._target, data=np.empty((0, 0)), source=None, meta={})
         parts = [
-            part.holding(replace(part.image, data=transform(part.image.data), source=None, meta={}))
+            part.holding(replace(part.image, data=function(part.image.data), source=None, meta={}))
             for part in self.parts
         ]
         return self._with(parts, bare)
+
+    def smoothed(self, width: float) -> SurfaceReference:
+        """Smooth the images before their splines are made."""
+        if width == self.smoothing:
+            return self
+        return self._with([replace(part, smoothing=width) for part in self.parts])
 
     def binned(self, factor: int) -> SurfaceReference:
         """Coarser version."""

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
-import astropy.units as u
-from astropy.coordinates import SkyCoord
-from astropy.time import Time
-
-from sunalign.abc import ReferenceBuilder
 from sunalign.exceptions import AlignmentError
-from sunalign.geometry.observation import check_modelling, image_carry
+from sunalign.geometry.observation import image_carry
 from sunalign.images import Image, to_image
 from sunalign.model.reference import ImageReference
+from sunalign.reference_builders._solar import SolarBuilder
 
 __all__ = ["ImageBuilder"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class ImageBuilder(ReferenceBuilder):
+class ImageBuilder(SolarBuilder):
     """Compare with one image, brought to the time of every raster step and to the target's observer.
 
     Between an image and another one of the same moment and place there is nothing to bring anywhere; this is noticed,
@@ -48,14 +44,6 @@ class ImageBuilder(ReferenceBuilder):
     more than one degree apart they are left out.
     """
 
-    solar_rotation: str = "differential"
-    raster_frame: str = "step"
-    observer_motion: Callable[[Time], SkyCoord] | Sequence[SkyCoord] | None = None
-    height: u.Quantity = field(default_factory=lambda: 0 * u.Mm)
-
-    def __post_init__(self) -> None:
-        check_modelling(self.solar_rotation, self.raster_frame, self.observer_motion, self.height)
-
     def build(self, references: Sequence[Any], target: Image) -> ImageReference:
         if len(references) != 1:
             raise AlignmentError(
@@ -68,6 +56,5 @@ class ImageBuilder(ReferenceBuilder):
             raise AlignmentError(
                 f"{image.name} is a map of the Sun's surface ({ctype}); use reference_builder='carrington' for it."
             )
-        modelling = check_modelling(self.solar_rotation, self.raster_frame, self.observer_motion, self.height)
-        carry, assumptions = image_carry(target, image, modelling)
+        carry, assumptions = image_carry(target, image, self._modelling)
         return ImageReference.of(image, target, carry, assumptions=assumptions)

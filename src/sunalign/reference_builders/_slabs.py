@@ -132,6 +132,8 @@ class Slab:
     blur : `Blur`
     values : `numpy.ndarray`, optional
         What was read, or made of that.
+    smoothing : `float`
+        See `~sunalign.model.reference.Reference.smoothing`.
     """
 
     name: str
@@ -141,6 +143,7 @@ class Slab:
     window: tuple[slice, slice] | None
     blur: Blur
     values: np.ndarray | None = None
+    smoothing: float = 0.0
 
     @cached_property
     def data(self) -> np.ndarray:
@@ -156,7 +159,7 @@ class Slab:
     @cached_property
     def spline(self) -> SplineImage:
         """Coefficients."""
-        return SplineImage(self.data)
+        return SplineImage(self.data, self.smoothing)
 
     def empty(self) -> Slab:
         """Same part of a frame that shows nothing of the raster, cut off from its file."""
@@ -166,7 +169,7 @@ class Slab:
         """Same part with other pixels, cut off from its file."""
         grid = grid or self.grid
         mappings = tuple(replace(mapping, reference=grid) for mapping in self.mappings)
-        return Slab(self.name, grid, mappings, None, self.window, self.blur, values)
+        return Slab(self.name, grid, mappings, None, self.window, self.blur, values, self.smoothing)
 
 
 def needed(mapping: PixelMapping, columns: np.ndarray, margin: float, reach: int) -> tuple[slice, slice] | None:
@@ -228,7 +231,7 @@ class RasterReference(Reference):
 
     def _with(self, change: Callable[[Slab, np.ndarray], Slab], target: Image | None = None) -> RasterReference:
         pairs = zip(self.slabs, self._used, strict=True)
-        return RasterReference(
+        changed = RasterReference(
             [None if slab is None else change(slab, used) for slab, used in pairs],
             target or self._target,
             self._seconds,
@@ -237,6 +240,8 @@ class RasterReference(Reference):
             self._used,
             self.assumptions,
         )
+        changed.smoothing = self.smoothing
+        return changed
 
     def _all(self) -> Iterator[Slab]:
         return (slab for slab in self.slabs if slab is not None and slab.window is not None)
@@ -313,11 +318,36 @@ class RasterReference(Reference):
         """All values of all parts."""
         return np.concatenate([slab.data.ravel() for slab in self._all()])
 
+    def arrays(self) -> Sequence[np.ndarray]:
+        """Pixels of all parts."""
+        return [slab.data for slab in self._all()]
+
+    def positions(
+        self, x: np.ndarray, y: np.ndarray, columns: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray] | None:
+        """Pixel coordinates of the frame that a column is taken from; `None` where it is taken from several."""
+        if self._schedule.linear or len(self._moments) > 1:
+            return None
+        px, py = self._sampled(_position, 2, x, y, columns)
+        return px, py
+
     def scaled(self, transform: Transform) -> RasterReference:
         """Scale the frames before their splines are made."""
+        return self.mapped(transform)
+
+    def mapped(self, function: Transform) -> RasterReference:
+        """Replace the pixels of every frame."""
         # Without the target's data and source: workers get a copy of all this.
         bare = replace(self._target, data=np.empty((0, 0)), source=None, meta={})
-        return self._with(lambda slab, _: slab.holding(transform(slab.data)) if slab.window else slab.empty(), bare)
+        return self._with(lambda slab, _: slab.holding(function(slab.data)) if slab.window else slab.empty(), bare)
+
+    def smoothed(self, width: float) -> RasterReference:
+        """Smooth the frames before their splines are made."""
+        if width == self.smoothing:
+            return self
+        smooth = self._with(lambda slab, _: replace(slab.holding(slab.data), smoothing=width) if slab.window else slab)
+        smooth.smoothing = width
+        return smooth
 
     def binned(self, factor: int) -> RasterReference:
         """Coarser version."""
@@ -350,6 +380,10 @@ class RasterReference(Reference):
 
 def _value(slab: Slab, mapping: PixelMapping, x: np.ndarray, y: np.ndarray, columns: np.ndarray) -> np.ndarray:
     return slab.spline.sample(*mapping(x, y, columns))[None]
+
+
+def _position(slab: Slab, mapping: PixelMapping, x: np.ndarray, y: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    return np.array(mapping(x, y, columns))
 
 
 def _value_with_gradient(

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 import astropy.units as u
-from astropy.coordinates import SkyCoord
-from astropy.time import Time
 
-from sunalign.abc import ReferenceBuilder
 from sunalign.exceptions import AlignmentError, CoverageError
 from sunalign.geometry.mapping import PixelMapping
-from sunalign.geometry.observation import View, check_modelling, said_of_rotation, views_of, warn_if_unknown
+from sunalign.geometry.observation import View, said_of_rotation, views_of, warn_if_unknown
 from sunalign.geometry.observers import AU, Seen, same_observer
 from sunalign.images import Image
 from sunalign.reference_builders._frames import Frame, open_frames
 from sunalign.reference_builders._slabs import Blur, RasterReference, Schedule, Slab
+from sunalign.reference_builders._solar import SolarBuilder
 
 __all__ = ["SyntheticRaster"]
 
@@ -30,7 +28,7 @@ _EXPOSURE = ((-np.sqrt(0.15), 5 / 18), (0.0, 8 / 18), (np.sqrt(0.15), 5 / 18))
 
 
 @dataclass(frozen=True, kw_only=True)
-class SyntheticRaster(ReferenceBuilder):
+class SyntheticRaster(SolarBuilder):
     """Compare every raster step with the images of its own time.
 
     The references are a sequence of images: Maps, a `~sunpy.map.MapSequence`, or paths of FITS files, in any order.
@@ -62,10 +60,6 @@ class SyntheticRaster(ReferenceBuilder):
     psf_fwhm: u.Quantity | None = None
     slit_width: u.Quantity | None = None
     exposure: u.Quantity | None = None
-    solar_rotation: str = "differential"
-    raster_frame: str = "step"
-    observer_motion: Callable[[Time], SkyCoord] | Sequence[SkyCoord] | None = None
-    height: u.Quantity = field(default_factory=lambda: 0 * u.Mm)
 
     def __post_init__(self) -> None:
         if self.interpolation not in ("nearest", "linear"):
@@ -80,10 +74,10 @@ class SyntheticRaster(ReferenceBuilder):
         ):
             if getattr(self, name) is not None:
                 _check(name, getattr(self, name), unit, example)
-        check_modelling(self.solar_rotation, self.raster_frame, self.observer_motion, self.height)
+        super().__post_init__()
 
     def build(self, references: Sequence[Any], target: Image) -> RasterReference:
-        modelling = check_modelling(self.solar_rotation, self.raster_frame, self.observer_motion, self.height)
+        modelling = self._modelling
         times = target.times
         if times is None:
             raise AlignmentError(

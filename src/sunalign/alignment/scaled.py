@@ -1,0 +1,96 @@
+"""Both images as they are compared: without hot pixels, and scaled as their noise allows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+
+from sunalign.exceptions import AlignmentError
+from sunalign.images import Image
+from sunalign.model.hot_pixels import hot_pixels
+from sunalign.model.intensity import IntensityScaling
+from sunalign.model.noise import NoiseModel, noise_model
+from sunalign.model.problem import Problem
+from sunalign.model.reference import Reference
+
+__all__ = ["compared", "describe_noise", "without_hot_pixels"]
+
+
+def without_hot_pixels(image: Image) -> tuple[Image, NoiseModel, int]:
+    """Target cropped to its valid pixels, its noise, and how many hot pixels were left out of it."""
+    valid = ~image.mask
+    rows, columns = (np.flatnonzero(valid.any(axis=axis)) for axis in (1, 0))
+    image = image.crop(slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1))
+    noise = noise_model([image.data])
+    hot = hot_pixels(image.data, noise)
+    # Without its source: workers get a copy of all this.
+    image = replace(image, data=_without(image.data, hot), source=None, meta={})
+    return image, noise, int(np.count_nonzero(hot))
+
+
+def compared(
+    target: Image, target_noise: NoiseModel, reference: Reference, shape: tuple[int, int], scaling: IntensityScaling
+) -> tuple[Image, Reference, int]:
+    """Target and reference scaled, and how many hot pixels were left out of the reference.
+
+    Parameters
+    ----------
+    target : `~sunalign.images.Image`
+        Cropped, without hot pixels.
+    target_noise : `~sunalign.model.noise.NoiseModel`
+    reference : `~sunalign.model.reference.Reference`
+        Cut to where the target can be.
+    shape : `tuple` of `int`
+        Of the target as it was given.
+    scaling : `~sunalign.model.intensity.IntensityScaling`
+    """
+    noise = noise_model(reference.arrays())
+    n_hot = 0
+
+    def clean(data: np.ndarray) -> np.ndarray:
+        nonlocal n_hot
+        hot = hot_pixels(data, noise)
+        n_hot += int(np.count_nonzero(hot))
+        return _without(data, hot)
+
+    reference = reference.mapped(clean)
+    values = reference.intensities()
+    if values is None:
+        values = reference.sample_grid(np.eye(3), shape, np.arange(shape[1], dtype=float))
+    finite = values[np.isfinite(values)]
+    if finite.size and finite.min() == finite.max():
+        raise AlignmentError(
+            f"The reference is constant where the target can be: every valid pixel is {finite[0]:g}, so there is "
+            f"nothing to align. Check both pointings and reference_limits, or raise max_shift."
+        )
+    own, other = scaling.fit(target.data, target_noise), scaling.fit(values, noise)
+    # One curve for both, that of the noisier: what was proportional stays so.
+    lift = max(own.relative_lift, other.relative_lift)
+    scaled = replace(target, data=own.lifted(lift)(target.data))
+    return scaled, reference.scaled(other.lifted(lift)), n_hot
+
+
+def describe_noise(problem: Problem, left_out: Mapping[str, int]) -> dict[str, str]:
+    """What was done about noise, where something was.
+
+    Parameters
+    ----------
+    problem : `~sunalign.model.problem.Problem`
+    left_out : mapping
+        How many hot pixels were left out of the target and of the reference.
+    """
+    done = {f"hot pixels of the {word}": f"{n} left out" for word, n in left_out.items() if n}
+    limit = problem.at_finest_level().limit
+    if limit is not None and limit.width:
+        done["reference smoothing"] = str(limit)
+    return done
+
+
+def _without(data: np.ndarray, hot: np.ndarray) -> np.ndarray:
+    if not hot.any():
+        return data
+    data = data.copy()
+    data[hot] = np.nan
+    return data

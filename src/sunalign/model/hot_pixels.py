@@ -1,0 +1,85 @@
+"""Pixels that a particle hit, or that are hot or dead."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from sunalign.model.noise import NoiseModel, noise_model
+
+__all__ = ["hot_pixels"]
+
+_SIGMAS = 8.0  # Of the local noise, beyond which a pixel is out of place.
+_SHARP = 0.1  # Share of an excess that any optics would give to the neighbours, at least.
+_BLOCK = 16384  # Pixels at a time.
+_MANY = 0.05  # So many are no defects: they are what the image shows, such as single photons.
+_AROUND = [(y, x) for y in (-1, 0, 1) for x in (-1, 0, 1) if (y, x) != (0, 0)]
+_BESIDE = [_AROUND.index(offset) for offset in ((-1, 0), (1, 0), (0, -1), (0, 1))]
+
+
+def hot_pixels(data: np.ndarray, noise: NoiseModel | None = None) -> np.ndarray:
+    """Pixels far from the median of their neighbours, and alone in it.
+
+    A point on the Sun is as wide as the point-spread function, so its neighbours share in it; those of a hot pixel do
+    not. That, and not the brightness, tells them apart.
+
+    Parameters
+    ----------
+    data : `numpy.ndarray`, shape (ny, nx)
+        NaN where there is no value.
+    noise : `~sunalign.model.noise.NoiseModel`, optional
+        Of the image; measured by default.
+
+    Returns
+    -------
+    `numpy.ndarray` of `bool`, shape (ny, nx)
+        True for a pixel to be ignored.
+    """
+    found = np.zeros(data.shape, bool)
+    if min(data.shape) < 3:
+        return found
+    noise = noise_model([data]) if noise is None else noise
+    rows, columns = np.nonzero(_candidates(data, noise))
+    if rows.size == 0 or rows.size > 4 * _MANY * data.size:
+        return found
+    alone = _alone(data, rows + 1, columns + 1, noise)
+    if np.count_nonzero(alone) <= _MANY * np.count_nonzero(np.isfinite(data)):
+        found[rows[alone] + 1, columns[alone] + 1] = True
+    return found
+
+
+def _candidates(data: np.ndarray, noise: NoiseModel) -> np.ndarray:
+    """Inner pixels above, or below, both neighbours along both axes or along the one that holds no other hot pixel."""
+    ny, nx = data.shape
+    found = np.empty((ny - 2, nx - 2), bool)
+    rows = max(1, _BLOCK // nx)  # Rows that stay in the cache.
+    for start in range(0, ny - 2, rows):
+        part = data[start : start + rows + 2]
+        inner = part[1:-1, 1:-1]
+        left, right, below, above = part[1:-1, :-2], part[1:-1, 2:], part[:-2, 1:-1], part[2:, 1:-1]
+        # Comparisons with NaN are False; of a pair with one NaN the other counts.
+        higher = np.fmin(np.fmax(left, right), np.fmax(below, above))
+        lower = np.fmax(np.fmin(left, right), np.fmin(below, above))
+        # Whichever is farther; for a pixel between them neither is positive.
+        excess = np.fmax(inner - higher, lower - inner)
+        floor = _SIGMAS / 2 * np.sqrt(noise.read)
+        near = excess > floor
+        near[near] = excess[near] ** 2 > (_SIGMAS / 2) ** 2 * noise.variance(higher[near])
+        found[start : start + rows] = near
+    return found
+
+
+def _alone(data: np.ndarray, rows: np.ndarray, columns: np.ndarray, noise: NoiseModel) -> np.ndarray:
+    """Which of some pixels stand out from all that is around them."""
+    around = np.array([data[rows + y, columns + x] for y, x in _AROUND])
+    enough = np.count_nonzero(np.isfinite(around), axis=0) >= 5
+    rows, columns, around = rows[enough], columns[enough], around[:, enough]
+    middle = np.nanmedian(around, axis=0)
+    scatter = 1.4826 * np.nanmedian(np.abs(around - middle), axis=0)
+    sigma = np.maximum(np.sqrt(noise.variance(middle)), scatter)
+    excess = data[rows, columns] - middle
+    beside = around[_BESIDE]
+    beside = np.where(np.isfinite(beside), beside, middle)
+    shared = np.median(beside, axis=0) - middle
+    out = enough.copy()
+    out[enough] = (np.abs(excess) > _SIGMAS * sigma) & (np.sign(excess) * shared < _SHARP * np.abs(excess) + sigma / 2)
+    return out
