@@ -3,14 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-<<<<<<< HEAD
-from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple, Protocol
-=======
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, NamedTuple
->>>>>>> main
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from scipy.optimize import OptimizeResult
@@ -110,13 +105,8 @@ class Images:
         clean, noise, n_hot = self._clean_target
         target, reference, n_hot_too = compared(clean, noise, built, grid.shape, self.scaling)
         problem = Problem(
-<<<<<<< HEAD
-            target=_scaled_target(self.target, self.scaling),
-            reference=self._seen(_scaled_reference(built, self.target, self.scaling), search.pivot),
-=======
             target=target,
-            reference=reference,
->>>>>>> main
+            reference=self._seen(reference, search.pivot),
             metric=metric,
             base=grid,
             pivot=search.pivot,

@@ -115,18 +115,13 @@ def corrected(corrector: Corrector, target: Any, given: Image, result: Alignment
     """Apply the correction, and write down how it was found."""
     # A path that the corrector does not take as such was read as a map, which is what comes back of it.
     source = target if corrector.accepts(target) else given.source
-<<<<<<< HEAD
-    with _blamed(f"corrector '{name_of(corrector)}'"):
+    with _blamed(f"corrector '{name_of(corrector)}'", OSError):
         if isinstance(corrector, FITSCorrector):
             aligned = corrector.apply(
                 source, result.correction, provenance=result.provenance(), pointing=result.found_pointing
             )
         else:
             aligned = corrector.apply(source, result.correction, provenance=result.provenance())
-=======
-    with _blamed(f"corrector '{name_of(corrector)}'", OSError):
-        aligned = corrector.apply(source, result.correction, provenance=result.provenance())
->>>>>>> main
     if not isinstance(aligned, (str, os.PathLike) if isinstance(source, (str, os.PathLike)) else type(source)):
         raise PluginError(
             f"The corrector '{name_of(corrector)}' returned {type(aligned).__name__}; "

@@ -157,7 +157,8 @@ def _coordinate_lookup(hdus: fits.HDUList, base: HDU, path: Path) -> FileTable |
     """``CWDIS`` tables: one number a column, arcseconds."""
     n, moved, versions = _columns(base), [], []
     for axis in (1, 2):
-        if str(base.header.get(f"CWDIS{axis}", "")).strip().lower() != "lookup":
+        named = str(base.header.get(f"CWDIS{axis}", "")).strip().lower() == "lookup"
+        if not named or f"DW{axis}.EXTVER" not in base.header:
             moved.append(np.zeros(n))
             continue
         version = int(base.header[f"DW{axis}.EXTVER"])
@@ -181,7 +182,8 @@ def _pixel_lookup(hdus: fits.HDUList, base: HDU, path: Path) -> FileTable | None
     n = _columns(base)
     pixels, versions = [], []
     for axis in (1, 2):
-        if str(base.header.get(f"CPDIS{axis}", "")).strip().lower() != "lookup":
+        named = str(base.header.get(f"CPDIS{axis}", "")).strip().lower() == "lookup"
+        if not named or f"DP{axis}.EXTVER" not in base.header:
             pixels.append(np.zeros(n))
             continue
         version = int(base.header[f"DP{axis}.EXTVER"])

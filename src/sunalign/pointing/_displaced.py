@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from sunpy.map import GenericMap
@@ -29,6 +31,7 @@ class DisplacedReference(Reference):
         self.reference = reference
         self.moved = np.asarray(moved, float)
         self.pixel_size = reference.pixel_size
+        self.smoothing = reference.smoothing
         self.assumptions = reference.assumptions
 
     def sample(self, x: np.ndarray, y: np.ndarray, columns: np.ndarray | None = None) -> np.ndarray:
@@ -59,6 +62,24 @@ class DisplacedReference(Reference):
     def scaled(self, transform: Transform) -> DisplacedReference:
         """Scale the reference itself."""
         return DisplacedReference(self.reference.scaled(transform), self.moved)
+
+    def arrays(self) -> Sequence[np.ndarray]:
+        """Pixels of the reference itself."""
+        return self.reference.arrays()
+
+    def positions(
+        self, x: np.ndarray, y: np.ndarray, columns: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray] | None:
+        """Pixel coordinates, in the reference's own array, of displaced points."""
+        return self.reference.positions(*self._displaced(x, y, columns))
+
+    def mapped(self, function: Transform) -> DisplacedReference:
+        """Replace the pixels of the reference itself."""
+        return DisplacedReference(self.reference.mapped(function), self.moved)
+
+    def smoothed(self, width: float) -> DisplacedReference:
+        """Smooth the reference itself."""
+        return DisplacedReference(self.reference.smoothed(width), self.moved)
 
     def within(self, margin: float) -> DisplacedReference:
         """Part that a target can need, its displacements not counted: they are for the caller to add."""

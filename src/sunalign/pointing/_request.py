@@ -91,7 +91,7 @@ class PointingRequest:
             An instance for every kind.
         search : `~sunalign.alignment.search.Search`
         """
-        (_, problem, space), found = climbed.model, climbed.found
+        problem, space, found = climbed.model.problem, climbed.model.space, climbed.found
         if not self.free:
             drift = known_drift(self.templates, images.target) if self.templates else None
             return Followed(climbed, drift, np.zeros((len(space), len(space))))

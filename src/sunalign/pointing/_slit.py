@@ -26,6 +26,7 @@ from sunpy.map import GenericMap, Map
 from sunalign.abc import Corrector, ReferenceBuilder
 from sunalign.alignment.contract import build_reference, corrected
 from sunalign.alignment.inputs import prepare
+from sunalign.alignment.scaled import compared, without_hot_pixels
 from sunalign.correction import Correction
 from sunalign.exceptions import AlignmentError, ImageError
 from sunalign.files._fits_blocks import opened, scan
@@ -142,10 +143,9 @@ class Slit:
         built = build_reference(builder, references, image, margin + grid.pixel_size[0] * self.count)
         # Side by side they only are on paper: each looks at the place of the first.
         side_by_side = np.array([-np.arange(self.count), np.zeros(self.count)])
-        values = displaced(built, side_by_side).sample_grid(np.eye(3), grid.shape, np.arange(self.count, dtype=float))
-        reference = displaced(built.scaled(scaling.fit(values)), side_by_side)
-        target = replace(image, data=scaling.fit(image.data)(image.data), source=None, meta={})
-        return replace(single, target=target, reference=reference, base=grid)
+        clean, noise, _ = without_hot_pixels(image)
+        target, reference, _ = compared(clean, noise, displaced(built, side_by_side), grid.shape, scaling)
+        return replace(single, target=target, reference=reference, base=grid, limit=None, sharp=None).band_limited()
 
     def corrected(self, corrector: Corrector, target: Any, result: AlignmentResult) -> Any:
         """Return the target with the correction.

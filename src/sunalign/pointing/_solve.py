@@ -270,12 +270,12 @@ def _noise(problem: Problem, rows: Rows, found: Equations, model: PointingModel)
     one = np.zeros((2, 2, rows.mask.shape[1]))
     one[0, 0] = one[1, 1] = 1.0
     white = variance * equations(ColumnSums.of(replace(rows, jacobian=rows.jacobian[:0])), one).hessian
-    shares = NCC().block_scores(rows.sampled, rows.slopes, rows.target, rows.mask, residual_block(problem))
+    shares = NCC().block_scores(rows.sampled, rows.slopes, rows.target, rows.mask, residual_block(problem, 2))
     inflation = np.sqrt(max(np.linalg.det(shares @ shares.T), 0.0) / np.linalg.det(white))
     if model.jitters.any():
         # What the fit has taken from the scatter of the blocks is given back: a column that is free to move takes one
         # share in as many as there are blocks along it, and the drift one for each of its functions.
-        along = max(2, -(-rows.mask.shape[0] // residual_block(problem)[0]))
+        along = max(2, -(-rows.mask.shape[0] // residual_block(problem, 2)[0]))
         blocks = int(np.count_nonzero(np.any(shares != 0, axis=0)))
         inflation *= along / (along - 1) * blocks / max(blocks - model.basis.size, blocks / 3)
     # Residuals that repel each other are too good to be true.

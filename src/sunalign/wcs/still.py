@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from sunalign.geometry.dates import is_time_axis
 from sunalign.wcs.metadata import copied, update_cards
 
 __all__ = ["ACROSS", "has_no_extent", "with_extent"]
@@ -19,13 +20,26 @@ _PITCH = 4.0
 
 
 def has_no_extent(header: Mapping[str, Any]) -> bool:
-    """Whether the first pixel axis of a header, of solar longitude, leads nowhere."""
-    if str(_get(header, "CTYPE1", ""))[2:4].upper() != "LN":
+    """Whether the first pixel axis of a header, of solar longitude, leads nowhere because the slit stood still.
+
+    So it says by its study type or by times that run along that axis; a CDELT of 0 alone is a fault.
+    """
+    if str(_get(header, "CTYPE1", ""))[2:4].upper() != "LN" or not _stares(header):
         return False
     matrix = [_get(header, f"CD{k}_1") for k in (1, 2)]
     if any(value is not None for value in matrix):
         return all(not value for value in matrix)
     return bool(_get(header, "CDELT1", 1.0) == 0)
+
+
+def _stares(header: Mapping[str, Any]) -> bool:
+    if str(_get(header, "STUDYTYP", "")).lower().startswith("sit"):
+        return True
+    return any(
+        is_time_axis(str(_get(header, f"CTYPE{i}", "")))
+        and any(_get(header, f"{name}{i}_1", 0.0) not in (0, 0.0) for name in ("PC", "CD"))
+        for i in range(3, 6)
+    )
 
 
 def with_extent(header: Mapping[str, Any]) -> Any:
