@@ -16,9 +16,9 @@ from sunpy.map import GenericMap
 
 import sunalign
 from sunalign import simulate
+from sunalign.alignment.slit import read_slit
 from sunalign.exceptions import AlignmentError
 from sunalign.files.io import undo_file
-from sunalign.pointing._slit import read_slit
 
 ORBIT = simulate.Orbit(dsun=0.45 * u.AU, time="2024-10-17T00:00:00")
 

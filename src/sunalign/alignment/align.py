@@ -14,6 +14,7 @@ import astropy.units as u
 from sunalign._progress import reporter
 from sunalign.abc import Corrector, Metric, Optimizer, ReferenceBuilder
 from sunalign.alignment.climb import Images, climb
+from sunalign.alignment.columns import read_request
 from sunalign.alignment.contract import check_powers, corrected
 from sunalign.alignment.inputs import (
     as_references,
@@ -27,6 +28,7 @@ from sunalign.alignment.inputs import (
 from sunalign.alignment.options import make_plugins
 from sunalign.alignment.outcome import announce, check_on_doubt, judge, tell
 from sunalign.alignment.search import make_search
+from sunalign.alignment.slit import read_slit
 from sunalign.alignment.working_grid import on_working_grid
 from sunalign.correction import Correction
 from sunalign.correctors import corrector_for
@@ -34,8 +36,6 @@ from sunalign.images import to_image
 from sunalign.model.budget import Budget
 from sunalign.model.intensity import IntensityScaling, make_scaling
 from sunalign.pointing._model import DriftOptions
-from sunalign.pointing._request import read_request
-from sunalign.pointing._slit import read_slit
 from sunalign.result import AlignmentResult
 
 __all__ = ["align"]

@@ -15,6 +15,7 @@ from sunalign.abc import Metric, Plugin
 from sunalign.alignment.climb import Climb, Images
 from sunalign.alignment.inputs import neglected
 from sunalign.alignment.search import Search, reach
+from sunalign.alignment.slit import Slit
 from sunalign.exceptions import AlignmentError
 from sunalign.files._pointing_tables import OWN, FileTable, named_tables, read_tables
 from sunalign.images import Image
@@ -24,7 +25,6 @@ from sunalign.pointing._drift import Drift
 from sunalign.pointing._fit import check_metric, fit_drift, known_drift, known_pointing, split_drift
 from sunalign.pointing._memory import held
 from sunalign.pointing._model import DriftOptions
-from sunalign.pointing._slit import Slit
 from sunalign.pointing._templates import Template, table_template, templates_of
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class PointingRequest:
     templates : sequence of `~sunalign.pointing.Template`
         Fitted where the drift is free, else applied as they are.
     assumptions : mapping
-    slit : `~sunalign.pointing._slit.Slit`, optional
+    slit : `~sunalign.alignment.slit.Slit`, optional
         Where the target is of one slit position.
     """
 
@@ -134,7 +134,7 @@ def read_request(
         As it was given: a path may lead to tables.
     image : `~sunalign.images.Image`
         What was read of it.
-    slit : `~sunalign.pointing._slit.Slit`, optional
+    slit : `~sunalign.alignment.slit.Slit`, optional
         Where the target is of one slit position.
     options : `~sunalign.pointing.DriftOptions`
     """
