@@ -105,7 +105,7 @@ def _rms(values: Any) -> float:
 def main() -> None:
     """Measure, print and write."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--seeds", type=int, default=24)
+    parser.add_argument("--seeds", type=int, default=12)
     parser.add_argument("--out", type=Path, default=OUTPUT)
     options = parser.parse_args()
     warnings.simplefilter("ignore")
