@@ -26,6 +26,7 @@ from sunalign.correction import Correction
 from sunalign.exceptions import CorrectionError, PluginConflictError
 from sunalign.geometry.coordinates import ARCSEC, PixelGrid
 from sunalign.images import to_image
+from sunalign.model.intensity import IntensityScaling
 from sunalign.reference_builders import ImageBuilder
 from sunalign.wcs.celestial import new_wcs
 
@@ -170,7 +171,7 @@ def coalign_arrays(
         be anywhere on the reference, or reach beyond it as far as ``min_overlap`` allows.
     **options
         Of `sunalign.align` and its plugins, such as ``metric``, ``optimizer``, ``min_overlap`` or ``on_doubt``. An
-        angle, where one asks for it, is in arcsec for pixels.
+        angle, where one asks for it, is in arcsec for pixels. By default intensities are not clipped.
 
     Returns
     -------
@@ -188,6 +189,8 @@ def coalign_arrays(
             f"sunkit-image's coalign_map hands over two arrays and can apply only a shift, so {' and '.join(refused)} "
             f"cannot be chosen here; use sunalign.align, which takes the maps themselves."
         )
+    # A cut-out and what it is cut from have other percentiles: clipped at these, the same pixel would differ.
+    options.setdefault("scaling", IntensityScaling(stretch="sqrt", clip=None))
     target, reference = (_on_pixels(np.shape(array)) for array in (target_array, reference_array))
     result = align(
         (target_array, target.wcs),

@@ -11,7 +11,7 @@ from sunalign.exceptions import AlignmentError
 from sunalign.images import Image
 from sunalign.model.hot_pixels import hot_pixels
 from sunalign.model.intensity import IntensityScaling
-from sunalign.model.noise import NoiseModel, noise_model
+from sunalign.model.noise import NoiseModel, bridged, noise_model
 from sunalign.model.problem import Problem
 from sunalign.model.reference import Reference
 
@@ -53,7 +53,8 @@ def compared(
         nonlocal n_hot
         hot = hot_pixels(data, noise)
         n_hot += int(np.count_nonzero(hot))
-        return _without(data, hot)
+        # Filled where it can be: the spline would lose all that is near a gap, and the overlap with it.
+        return bridged(_without(data, hot), ~hot)[0] if hot.any() else data
 
     reference = reference.mapped(clean)
     values = reference.intensities()

@@ -16,15 +16,17 @@ from sunalign.model.reference import ImageReference
 
 __all__ = ["fixed_pattern"]
 
-_NEAR = 0.35  # Pixels from whole ones: what a moving scene, or noise, may make of a pattern's place.
+_STRAIGHT = 1.0  # Pixel by which a grid may be turned or stretched against the other, from end to end of the field.
 _LARGEST = 362  # Pixels along each side of the part that is looked at.
 _LEAST = 256  # Pixels below which no correlation is believed.
 _SIGMAS = 5.0  # One chance in a million at each of some thousand shifts.
+_LEFT = 0.02  # Least part of the target's variance that has to be left over: less may be another intensity scaling.
+_SMOOTH = 0.3  # Least correlation of what is left with itself a pixel away: noise has none, a scene has much.
 _COVERED = 0.5  # Part of the common pixels that two opposite shifts have to leave.
 
 
 def fixed_pattern(problem: Problem, x: np.ndarray, reach: float) -> float:
-    """Correlation between what the reference leaves unexplained and the reference moved elsewhere.
+    """Share of what the reference leaves unexplained that is a scene which moved.
 
     Parameters
     ----------
@@ -38,10 +40,18 @@ def fixed_pattern(problem: Problem, x: np.ndarray, reach: float) -> float:
     Returns
     -------
     `float`
-        The largest over all shifts, less five of its standard errors; 0 if nothing is left over that moved, or if the
-        answer does not put the pixels of one image on pixels of the same size of the other, so that no detector can
-        have made it.
+        0 to 1: about 1/2 and more where the answer is what a pattern asks for; 0 where what is left is noise, does not
+        correlate with the reference moved anywhere, or does so in opposite directions alike, and where the pixels of
+        the two images differ in size or are turned, so that no detector can have made both.
+
+    Notes
+    -----
+    With a pattern P and a scene S that moved by L, the target less the reference is ``S(p - L) - S(p)``. Its covariance
+    with the reference moved by L, less that with the reference moved by -L, is ``C(0) - C(2 L)``, with C that of the
+    scene; its own variance is ``2 C(0) - 2 C(L)``. The pattern drops out of both.
     """
+    # What stays on its pixels is sharp; smoothing would take it for the scene.
+    problem = problem.without_band_limit()
     aside = _off_whole_pixels(problem, x)
     if aside is None:
         return 0.0
@@ -68,7 +78,7 @@ def _off_whole_pixels(problem: Problem, x: np.ndarray) -> np.ndarray | None:
     if not seen.any():
         return None
     offsets = offsets[:, seen] - np.rint(offsets[:, seen].mean(axis=1, keepdims=True))
-    return offsets.mean(axis=1) if np.abs(offsets).max() < _NEAR else None
+    return offsets.mean(axis=1) if np.ptp(offsets, axis=1).max() < _STRAIGHT else None
 
 
 def _sample_aside(problem: Problem, x: np.ndarray, aside: np.ndarray) -> np.ndarray:
@@ -103,11 +113,17 @@ def _moved_scene(reference: np.ndarray, target: np.ndarray, reach: int) -> float
     cross, covered = _correlation(reference, left, (my, mx))
     own, _ = _correlation(reference, reference, (2 * my, 2 * mx))
     noise, _ = _correlation(left, left, (my, mx))
+    beside = np.mean([noise[my, mx - 1], noise[my, mx + 1], noise[my - 1, mx], noise[my + 1, mx]])
+    if not (beside > _SMOOTH and beside * np.nanvar(left) > _LEFT * np.nanvar(target)):
+        return 0.0
+    one_way = np.where(covered >= _COVERED * n, cross - cross[::-1, ::-1], 0.0)
     # R(p + l) - R(p - l) has twice the variance of R less the correlation of R with itself at 2 l.
     spread = np.sqrt(2 * np.maximum(1 - own[::2, ::2], 0.05))
-    moved = np.where(covered >= _COVERED * n, (cross - cross[::-1, ::-1]) / spread, 0.0)
+    top = np.argmax(one_way / spread)
     error = np.sqrt(max(np.sum(noise * own[my : 3 * my + 1, mx : 3 * mx + 1]), 1.0) / n)
-    return float(max(np.abs(moved).max() - _SIGMAS * error, 0.0))
+    if (one_way / spread).flat[top] < _SIGMAS * error:
+        return 0.0
+    return float(np.clip(one_way.flat[top] * np.nanstd(reference) / (np.nanstd(left) * beside), 0, 1))
 
 
 def _unexplained(reference: np.ndarray, target: np.ndarray) -> np.ndarray:

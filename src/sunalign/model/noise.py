@@ -16,7 +16,7 @@ from functools import lru_cache
 import numpy as np
 from scipy import ndimage
 
-__all__ = ["BandLimit", "NoiseModel", "Spectrum", "band_limit", "edge", "gaussian_smoothed", "noise_model"]
+__all__ = ["BandLimit", "NoiseModel", "Spectrum", "band_limit", "bridged", "edge", "gaussian_smoothed", "noise_model"]
 
 #: Widths to choose from, standard deviations in pixels. A wider one would make the answer hang on coarse structure,
 #: which is what two instruments are the least likely to share.
@@ -53,7 +53,7 @@ def gaussian_smoothed(data: np.ndarray, width: float | tuple[float, float]) -> t
     """
     valid = np.isfinite(data)
     if not valid.all():
-        data, valid = _bridged(data, valid)
+        data, valid = bridged(data, valid)
     if valid.all():
         return _filtered(data, width), valid
     weight = _filtered(valid.astype(float), width)
@@ -69,8 +69,20 @@ def edge(width: float, n: int) -> int:
     return min(int(np.ceil(_QUANTILE * width - 0.5)), n // 8) if width > 0 else 0
 
 
-def _bridged(data: np.ndarray, valid: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Lone gaps filled by the mean of their neighbours, six of which at least are there."""
+def bridged(data: np.ndarray, valid: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Fill lone gaps by the mean of their neighbours, six of which at least are there.
+
+    Parameters
+    ----------
+    data : `numpy.ndarray`, shape (ny, nx)
+    valid : `numpy.ndarray` of `bool`, shape (ny, nx)
+        False where there is a gap.
+
+    Returns
+    -------
+    `numpy.ndarray`, `numpy.ndarray` of `bool`, both of shape (ny, nx)
+        The same arrays where there is nothing to fill.
+    """
     rows, columns = np.nonzero(~valid[1:-1, 1:-1])
     rows, columns = rows + 1, columns + 1
     around = [(rows + y, columns + x) for y in (-1, 0, 1) for x in (-1, 0, 1) if (y, x) != (0, 0)]

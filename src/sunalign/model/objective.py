@@ -172,7 +172,7 @@ class Objective:
         if not np.isfinite(equations.score):
             equations = equations._replace(score=-np.inf)
         key = _key(np.asarray(x, float))
-        if key not in self._cache and equations.n_pixels >= max(self.problem.min_overlap * self.problem.n_valid, 2):
+        if key not in self._cache and equations.n_pixels >= max(self.problem.least_overlap * self.problem.n_valid, 2):
             self._remember(key, np.asarray(x, float), equations.score)
         return equations
 

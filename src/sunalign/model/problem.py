@@ -22,6 +22,7 @@ from sunalign.geometry.coordinates import ARCSEC, PixelGrid, apply_homography, t
 from sunalign.images import Image
 from sunalign.model.noise import BandLimit, band_limit, edge, gaussian_smoothed
 from sunalign.model.reference import Reference
+from sunalign.model.surface import allowing_for_edges
 from sunalign.wcs.plausible import check_surface
 
 __all__ = ["MANY", "Problem"]
@@ -79,6 +80,13 @@ class Problem:
     def n_valid(self) -> int:
         """Number of pixels to compare."""
         return int(np.count_nonzero(~self.target_mask))
+
+    @cached_property
+    def least_overlap(self) -> float:
+        """``min_overlap``, less the pixels along the edge of the reference's coverage that smoothing has cost."""
+        if not self.reference.smoothing:
+            return self.min_overlap
+        return allowing_for_edges(self.min_overlap, self.n_valid)
 
     @cached_property
     def reference_pixel(self) -> float:
@@ -163,7 +171,7 @@ class Problem:
         """Score of one trial; -inf where there is too little to compare."""
         sampled = self.sample(x)
         mask = self.target_mask | ~np.isfinite(sampled)
-        if self.n_valid == 0 or np.count_nonzero(~mask) < max(self.min_overlap * self.n_valid, 2):
+        if self.n_valid == 0 or np.count_nonzero(~mask) < max(self.least_overlap * self.n_valid, 2):
             return -np.inf
         value = _called(self.metric, "score", sampled, self.target.data, mask)
         if not isinstance(value, (float, int, np.floating)):
@@ -235,7 +243,7 @@ class Problem:
             ~np.isfinite(wide),
             self.target_mask,
             margin,
-            self.min_overlap,
+            self.least_overlap,
         )
 
     def at_level(self, level: float) -> Problem:
@@ -300,6 +308,12 @@ class Problem:
             return replace(self, reference=reference, limit=limit)
         target = replace(self.target, data=_smoothed(self.target.data, limit.width / size))
         return replace(self, target=target, reference=reference, limit=limit, sharp=self.target)
+
+    def without_band_limit(self) -> Problem:
+        """Return the problem with both images as sharp as they were given."""
+        return replace(
+            self, target=self.sharp or self.target, reference=self.reference.smoothed(0.0), limit=None, sharp=None
+        )
 
     def _in_step(self) -> float:
         """How much the target's pixels agree, 0 to 1, about where between the reference's pixels they fall.

@@ -31,7 +31,7 @@ from sunalign.model.surface import (
 __all__ = ["Quality", "assess", "covariance"]
 
 #: Limits beyond which an answer is doubtful. ``tests/benchmarks/quality_table.py`` remakes the table they come from.
-LIMITS = {"peak_significance": 3.0, "split_half": 0.8, "movement": 1.5, "fixed_pattern": 0.1}
+LIMITS = {"peak_significance": 3.0, "split_half": 0.8, "movement": 1.5, "fixed_pattern": 0.25}
 
 _BLOCKS = 4  # Blocks for every parameter, at least: fewer say nothing of their scatter.
 _BLOCK = 10.0  # Reference pixels over which residuals are taken to be correlated.
@@ -77,8 +77,8 @@ class Quality:
     min_overlap : `float`
         Fraction that was asked for.
     fixed_pattern : `float`
-        Correlation of what the reference leaves unexplained with the reference moved elsewhere, beyond what is chance;
-        0 unless the answer puts pixels of one size on each other, as what stays with a detector would.
+        Share of what the reference leaves unexplained that is a scene which moved, 0 to 1; 0 where that may be chance,
+        and unless both images have pixels of one size, as what stays with a detector would.
     at_bound : `tuple` of `str`
         Parameters that ended at a bound of the search.
     unknown : `tuple` of `str`
@@ -159,7 +159,7 @@ def assess(problem: Problem, space: SearchSpace, x: np.ndarray) -> tuple[Quality
         With the correlation over all shifts, at the answer's scale and rotation, that the signs were read from;
         `None` where no shift was free.
     """
-    quality = Quality(overlap=problem.overlap(x), min_overlap=problem.min_overlap, at_bound=_at_bound(x, space))
+    quality = Quality(overlap=problem.overlap(x), min_overlap=problem.least_overlap, at_bound=_at_bound(x, space))
     if not any(name.startswith("shift") for name in space.names):
         return quality, None
     judges = [_judge(problem, space, level) for level in _levels(problem, quality.overlap)]
@@ -198,7 +198,7 @@ def _levels(problem: Problem, overlap: float) -> tuple[float, float]:
 def _unknown(quality: Quality, surface: SearchSurface, judged: Problem) -> tuple[str, ...]:
     """Signs that could not be had; a search narrower than a peak has no other shift to be compared with."""
     missing = [name for name in _UNKNOWN if np.isnan(getattr(quality, name))]
-    wide = wider_than_a_peak(surface, judged.min_overlap * judged.n_valid)
+    wide = wider_than_a_peak(surface, judged.least_overlap * judged.n_valid)
     return tuple(name for name in missing if name != "peak_significance" or wide)
 
 

@@ -20,7 +20,8 @@ def same_pointing(
     """Whether two windows look at one place, to a tenth of a pixel at the corners.
 
     The same pixels are there, or the same edges where one is binned, or the same offsets from the reference pixel where
-    one is cut. The two need not share their reference pixel, nor their projection.
+    one is cut out of the other. The two need not share their reference pixel, nor their projection. A window beside the
+    other on the detector, such as a dumbbell, is another pointing: what holds for one is not known to hold there.
 
     Parameters
     ----------
@@ -35,7 +36,11 @@ def same_pointing(
     )
     corners = np.array([[0.0, 1.0, 0.0, 1.0], [0.0, 0.0, 1.0, 1.0]])
     mine = corners * size - 0.5
-    candidates = (mine, corners * their_size - 0.5, mine + theirs - crpix)
+    candidates = [mine, corners * their_size - 0.5]
+    begin = crpix - theirs  # of the other, in pixels of the first
+    shared = np.minimum(size, begin + their_size) - np.maximum(0.0, begin)
+    if (shared >= np.minimum(size, their_size) / 2).all():
+        candidates.append(mine - begin)
     return any(_apart(one, mine, other, pixels) < _TOLERANCE for pixels in candidates)
 
 
