@@ -63,6 +63,7 @@ _MODULES = (
     "correctors",
     "files",
     "images",
+    "pointing",
     "registry",
     "simulate",
     "sunkit_image",

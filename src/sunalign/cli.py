@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 __all__ = ["main"]
 
+#: Tables that can be written, by suffix, and what astropy calls them.
+_TABLES = {".ecsv": "ascii.ecsv", ".csv": "ascii.csv", ".fits": "fits"}
+
 #: Exit codes. 2 is argparse's own.
 GOOD, ERROR, USAGE, DOUBTFUL = 0, 1, 2, 3
 
@@ -93,9 +96,11 @@ def _tidy(debug: bool) -> Iterator[None]:
 
 
 def _words(error: Exception) -> str:
-    from sunalign.exceptions import PluginError
+    from sunalign.exceptions import ManifestError, PluginError
 
-    text = _typed(str(error.args[0] if isinstance(error, KeyError) and error.args else error))
+    text = str(error.args[0] if isinstance(error, KeyError) and error.args else error)
+    # What stands in a manifest has the names that it has in Python.
+    text = text if isinstance(error, ManifestError) else _typed(text)
     if isinstance(error, OSError) and error.filename and error.strerror:
         return f"{error.filename}: {error.strerror}."
     # Errors meant for the user are whole sentences; of the others the kind says more than the message.
@@ -189,7 +194,7 @@ def _add_raster(parser: argparse.ArgumentParser) -> None:
 def _add_search(parser: argparse.ArgumentParser) -> None:
     search = parser.add_argument_group("search")
     search.add_argument("--fit", default="shift", metavar="LIST", type=_names,
-                        help="what is free, such as shift,scale,rotation or shift_x (default: shift)")  # fmt: skip
+                        help="what is free, such as shift,scale,drift or shift_x (default: shift)")  # fmt: skip
     search.add_argument("--max-shift", type=_angle, metavar="ANGLE", help="largest shift (default: 120arcsec)")
     search.add_argument("--bounds", type=_bounds, nargs="+", action="extend", default=[], metavar="NAME=LOW,HIGH",
                         help="such as scale_x=0.9,1.1 or rotation=-1deg,1deg")  # fmt: skip
@@ -204,6 +209,10 @@ def _add_search(parser: argparse.ArgumentParser) -> None:
     output = parser.add_argument_group("output")
     output.add_argument("-o", "--output", type=Path, metavar="OUT", help="copy of TARGET with corrected coordinates")
     output.add_argument("--plot", type=Path, metavar="FILE", help="figure of before and after")
+    output.add_argument("--pointing", type=Path, metavar="FILE",
+                        help="table of the pointing of the columns, where --fit has drift")  # fmt: skip
+    output.add_argument("--lookup", choices=("wcsdvarr", "cpdis"),
+                        help="write it into OUT as a lookup too, as SPICE does or astropy reads it")  # fmt: skip
     output.add_argument("--json", type=Path, metavar="FILE", help="the correction, as 'sunalign apply' reads it")
     output.add_argument("--report", type=Path, metavar="FILE", help="HTML page, with JSON beside it")
     output.add_argument("--overwrite", action="store_true", help="replace files that exist")
@@ -423,7 +432,13 @@ def _check_outputs(options: argparse.Namespace) -> None:
     from sunalign.files.io import check_output
     from sunalign.visualization.report import json_path
 
-    paths = {"-o": options.output, "--plot": options.plot, "--json": options.json, "--report": options.report}
+    paths = {
+        "-o": options.output,
+        "--plot": options.plot,
+        "--pointing": options.pointing,
+        "--json": options.json,
+        "--report": options.report,
+    }
     given = {option: path for option, path in paths.items() if path is not None}
     if options.report is not None:
         if options.report.suffix.lower() not in (".html", ".htm"):
@@ -441,6 +456,12 @@ def _check_outputs(options: argparse.Namespace) -> None:
         check_output(Path(os.path.realpath(path)), options.overwrite)
         if (other := seen.setdefault(os.path.realpath(path), option)) != option:
             raise UsageError(f"{option} and {other} are the same file {path}.")
+    if "drift" not in options.fit and (options.pointing is not None or options.lookup is not None):
+        raise UsageError("--pointing and --lookup write what --fit …,drift finds; add drift to --fit.")
+    if options.lookup is not None and options.output is None:
+        raise UsageError("--lookup says how the pointing is written into OUT; add -o OUT.")
+    if options.pointing is not None and options.pointing.suffix.lower() not in _TABLES:
+        raise UsageError(f"--pointing is a table such as out.ecsv ({', '.join(_TABLES)}); got {options.pointing}.")
     if options.plot is not None:
         kinds = FigureCanvasBase.get_supported_filetypes()
         if options.plot.suffix[1:].lower() not in kinds:
@@ -464,10 +485,16 @@ def _write(options: argparse.Namespace, result: AlignmentResult) -> None:
             options.output,
             overwrite=overwrite,
             provenance=result.provenance(),
+            pointing=result.found_pointing,
+            lookup=options.lookup,
             hdus=options.hdus,
             tolerance=options.tolerance,
         )
         print(f"Wrote {options.output}")
+    if options.pointing is not None and result.pointing is not None:
+        with atomic_write(options.pointing, overwrite) as temporary:
+            result.pointing.write(temporary, format=_TABLES[options.pointing.suffix.lower()], overwrite=True)
+        print(f"Wrote {options.pointing}")
     if options.json is not None:
         save_correction(options.json, result.correction, result.to_dict(), overwrite=overwrite)
         print(f"Wrote {options.json}")
@@ -482,8 +509,9 @@ def _write(options: argparse.Namespace, result: AlignmentResult) -> None:
 
 def _apply(options: argparse.Namespace) -> int:
     from sunalign.files.io import apply_to_file, load_correction
+    from sunalign.pointing import load_pointing
 
-    correction = load_correction(options.correction)
+    correction, pointing = load_correction(options.correction), load_pointing(options.correction)
     source = f"sunalign correction from {options.correction.name}"
 
     def write(path: Path, output: Path, overwrite: bool) -> None:
@@ -495,6 +523,7 @@ def _apply(options: argparse.Namespace) -> int:
             provenance=source,
             hdus=options.hdus,
             tolerance=options.tolerance,
+            pointing=pointing,
         )
 
     return _each(options, write)

@@ -19,6 +19,7 @@ from sunalign.model.quality import Quality
 from sunalign.model.reference import Reference
 from sunalign.model.search_space import SearchSpace
 from sunalign.model.surface import SearchSurface
+from sunalign.pointing import Drift
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -65,6 +66,8 @@ class AlignmentResult:
         The forward model, for further questions.
     space : `~sunalign.model.search_space.SearchSpace`
         The free parameters and the bounds within which they were sought.
+    drift : `~sunalign.pointing.Drift` or `None`
+        Pointing of the columns beyond ``correction``, where that was asked for; ``pointing`` is its table.
     extra : mapping
         What the optimizer has to say besides, such as the correlation cube of ``grid-search``.
     """
@@ -86,6 +89,7 @@ class AlignmentResult:
     surface: SearchSurface | None
     problem: Problem
     space: SearchSpace
+    drift: Drift | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -98,6 +102,16 @@ class AlignmentResult:
         """The free parameters as plain numbers."""
         return np.array([self.correction.parameters[name] for name in self.free])
 
+    @property
+    def pointing(self) -> QTable | None:
+        """What is to be added, column by column, to the corrected coordinates; `None` where no drift was fitted."""
+        return None if self.drift is None else self.drift.table
+
+    @property
+    def found_pointing(self) -> QTable | None:
+        """The same where there is something to be added, for what is written; `None` where a drift was refused."""
+        return None if self.drift is None or self.drift.refused else self.drift.table
+
     def summary(self) -> str:
         """Several lines for a person."""
         lines = [
@@ -106,6 +120,7 @@ class AlignmentResult:
             f"  score    {self.score:.4f} (before: {self.initial_score:.4f}), {self.nfev} evaluations",
             f"  by       {', '.join(map(_name, self.plugins.values()))}",
         ]
+        lines += [f"  drift    {line}" for line in (self.drift.lines() if self.drift is not None else ())]
         lines += [f"  assumed  {key}: {value}" for key, value in self.assumptions.items()]
         return "\n".join([*lines, f"  {self.message}"])
 
@@ -144,6 +159,7 @@ class AlignmentResult:
             "nfev": int(self.nfev),
             "nit": int(self.nit),
             "fit": list(self.free),
+            **({} if self.drift is None else {"drift": self.drift.to_dict()}),
             "plugins": {kind: _plain(plugin) for kind, plugin in self.plugins.items()},
             "assumptions": _plain(self.assumptions),
             "target": self.target.name,
@@ -192,6 +208,12 @@ class AlignmentResult:
         from sunalign.visualization import plot_residual
 
         return plot_residual(self, axes=axes, fig=fig, annotate=annotate)
+
+    def plot_pointing(self, *, fig: Figure | None = None, annotate: bool = True) -> Figure:
+        """Pointing of the columns and what it takes from the residual; see `sunalign.visualization.plot_pointing`."""
+        from sunalign.visualization import plot_pointing
+
+        return plot_pointing(self, fig=fig, annotate=annotate)
 
     def blink(
         self,

@@ -38,6 +38,7 @@ from sunalign.exceptions import (
 from sunalign.images import to_image
 from sunalign.metrics import NCC
 from sunalign.optimizers import HillClimb
+from sunalign.pointing import Template, step
 from sunalign.testing.helpers import small_cube, small_header, small_map, smooth_image
 
 plugin = dataclass(frozen=True, kw_only=True)
@@ -721,6 +722,67 @@ CASES = {
         lambda _: align(corrector="ndcube"),
         CorrectionError,
         r"takes an NDCube; got GenericMap",
+    ),
+    # The pointing of the columns.
+    "drift by a metric without normal equations": (
+        lambda _: align(fit=("shift", "drift"), metric="mutual-information"),
+        AlignmentError,
+        r"'mutual-information' offers no normal equations, from which a drift is found",
+    ),
+    "drift on the grid of the reference": (
+        lambda _: align(fit=("shift", "drift"), working_grid="reference"),
+        AlignmentError,
+        r"use working_grid='target'",
+    ),
+    "drift of an image in minutes": (
+        lambda _: align(fit=("shift", "drift"), drift_time=5 * u.min),
+        AlignmentError,
+        r"one time for all columns, so 'drift_time' means nothing",
+    ),
+    "drift twice as slow": (
+        lambda _: align(fit=("shift", "drift"), drift_time=5 * u.min, drift_knots=3),
+        AlignmentError,
+        r"'drift_time' and 'drift_knots' say the same thing",
+    ),
+    "drift of few columns": (
+        lambda _: align(TARGET.submap([3, 0] * u.pix, top_right=[6, 47] * u.pix), fit=("shift", "drift")),
+        AlignmentError,
+        r"has data in 4 columns, and a drift needs 6 or more",
+    ),
+    "drift with a bare prior": (
+        lambda _: align(fit=("shift", "drift"), drift_prior=2.0),
+        AlignmentError,
+        r"'drift_prior' is an angle above 0, such as 2 \* u\.arcsec",
+    ),
+    "pointing that is a number": (
+        lambda _: align(pointing=3.0),
+        AlignmentError,
+        r"'pointing' is a QTable with time, x and y",
+    ),
+    "pointing of a file that is a map": (
+        lambda _: align(pointing="file"),
+        AlignmentError,
+        r"tables of a file are not in a GenericMap; give the path",
+    ),
+    "pointing table without units": (
+        lambda _: align(pointing=QTable({"column": [0, 1], "x": [1.0, 2.0], "y": [1.0, 2.0]})),
+        AlignmentError,
+        r"The column 'x' of a pointing table is an angle with a unit",
+    ),
+    "template against time for an image": (
+        lambda _: align(pointing=step("2024-05-01T00:00:00"), fit=("shift", "drift")),
+        AlignmentError,
+        r"'step 00:00:00 x' is a function of time, but .* give a table with a 'column'",
+    ),
+    "template that is a shift": (
+        lambda _: align(pointing=Template("hill", np.arange(9.0), np.ones((2, 9))), fit=("shift", "drift")),
+        AlignmentError,
+        r"The template 'hill' says no more than a shift and a scale",
+    ),
+    "figure of no drift": (
+        lambda _: align().plot_pointing(),
+        AlignmentError,
+        r"put 'drift' into fit",
     ),
     # Corrections.
     "bare shift of a correction": (

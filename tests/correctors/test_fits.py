@@ -71,7 +71,7 @@ def test_options_are_checked():
     with pytest.raises(ValueError, match="'tolerance'"):
         FITSCorrector(tolerance=0)
     assert FITSCorrector(hdus=["A", 1]).hdus == ("A", 1)
-    assert set(FITSCorrector().options()) == {"hdus", "hdu", "output", "overwrite", "tolerance"}
+    assert set(FITSCorrector().options()) == {"hdus", "hdu", "output", "overwrite", "tolerance", "lookup"}
     assert hash(FITSCorrector(hdus=["A"])) == hash(FITSCorrector(hdus=("A",)))
     with pytest.raises(CorrectionError, match="'fits' corrector takes the path of a FITS file; got ndarray"):
         FITSCorrector().apply(np.zeros((3, 4)), CORRECTION)

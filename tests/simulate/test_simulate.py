@@ -641,3 +641,58 @@ def test_misuse_is_named(call, message):
 def test_angles_need_units():
     with pytest.raises(TypeError):
         SCENE.intensity(1.0, 2.0, NEAR)
+
+
+# Pointing that changes
+
+
+@pytest.mark.parametrize("direction", [-1, 1])
+def test_columns_after_a_jump_look_where_a_raster_that_points_there_does(direction):
+    """Against rasters whose centre is elsewhere: the jump less the mean and the trend that are taken out of it."""
+    options = {
+        "n_steps": 8,
+        "n_slit": 40,
+        "step": 8 * u.arcsec,
+        "slit_pixel": 8 * u.arcsec,
+        "cadence": 60 * u.s,
+        "direction": direction,
+        "roll": 3 * u.deg,
+    }
+    jumped = simulate.raster(SCENE, **options, jumps=[(3, 9 * u.arcsec, -20 * u.arcsec)])
+    step = np.asarray(jumped.pointing["step"])
+    assert list(np.sort(step)) == list(range(8))
+    x, y = (jumped.pointing[f"shift_{axis}"].to_value(u.arcsec) for axis in "xy")
+    assert np.ptp(x) > 5
+    for column in (1, 4, 6):
+        there = simulate.raster(SCENE, **options, center=(x[column], y[column]) * u.arcsec)
+        np.testing.assert_allclose(jumped.target.data[:, column], there.target.data[:, column], rtol=2e-3)
+    early, late = (y[step < 3], y[step >= 3])
+    order = 1 if direction == 1 else -1
+    assert np.diff(y[::order])[2] == pytest.approx(np.diff(late).mean() * order - 20, abs=1e-6)
+    assert len(early) == 3
+
+
+def test_the_pointing_is_told_and_neither_shifts_nor_stretches():
+    made = simulate.raster(
+        SCENE, n_steps=30, n_slit=4, cadence=60 * u.s, drift=6 * u.arcsec, jitter=0.5 * u.arcsec, rng=4
+    )
+    for axis in "xy":
+        moved = made.pointing[f"shift_{axis}"].to_value(u.arcsec)
+        assert abs(moved.sum()) < 1e-9
+        assert abs(moved @ np.arange(30)) < 1e-7
+        assert 5 < np.ptp(moved) < 9
+    assert (made.pointing["time"] == made.times).all()
+    still = simulate.raster(SCENE, n_steps=5, n_slit=4)
+    assert (still.pointing["shift_x"] == 0).all()
+
+
+def test_noise_is_the_same_with_and_without_a_drift():
+    flat = simulate.Scene(contrast=0, limb_brightening=0)
+    options = {"n_steps": 6, "n_slit": 20, "snr": 5.0}
+    one, two = (simulate.raster(flat, **options, **extra, rng=3) for extra in ({}, {"drift": 5 * u.arcsec}))
+    np.testing.assert_allclose(one.target.data, two.target.data, rtol=1e-6)
+
+
+def test_a_jump_beyond_the_raster_is_refused():
+    with pytest.raises(ValueError, match="one of the steps 1 to 4"):
+        simulate.raster(SCENE, n_steps=5, n_slit=4, jumps=[(5, 1 * u.arcsec, 0 * u.arcsec)])

@@ -477,6 +477,20 @@ class ZeroFilling(ReferenceBuilder):
         return Wrapped(references, target, fill)
 
 
+class ByTheFirstColumn(Wrapped):
+    def sample(self, x, y, columns=None):
+        # As if a grid were always spanned by its first row and column.
+        x, y = np.broadcast_arrays(x, y)
+        return super().sample(x, y if y.ndim < 2 else np.broadcast_to(y[:, :1], y.shape), columns)
+
+
+@breaks("check_displaced_columns_are_sampled_beside")
+@plugin
+class Spanning(ReferenceBuilder):
+    def build(self, references, target):
+        return ByTheFirstColumn(references, target, unspoilt)
+
+
 @breaks("check_missing_pixels_are_nan")
 @plugin
 class Inventing(ReferenceBuilder):

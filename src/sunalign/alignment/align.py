@@ -16,6 +16,7 @@ from astropy.table import Table
 from sunalign._progress import reporter
 from sunalign.abc import Corrector, Metric, Optimizer, ReferenceBuilder
 from sunalign.alignment.climb import Images, climb
+from sunalign.alignment.columns import read_request
 from sunalign.alignment.contract import check_powers, corrected
 from sunalign.alignment.inputs import (
     as_references,
@@ -23,13 +24,13 @@ from sunalign.alignment.inputs import (
     checked_jobs,
     checked_overlap,
     make_rng,
-    neglected,
     prepare,
     prepared_references,
 )
 from sunalign.alignment.options import make_plugins
 from sunalign.alignment.outcome import announce, check_on_doubt, judge, tell
 from sunalign.alignment.search import make_search
+from sunalign.alignment.slit import read_slit
 from sunalign.alignment.start import start_for
 from sunalign.alignment.working_grid import on_working_grid
 from sunalign.correction import Correction
@@ -37,6 +38,7 @@ from sunalign.correctors import corrector_for
 from sunalign.images import to_image
 from sunalign.model.budget import Budget
 from sunalign.model.intensity import IntensityScaling, make_scaling
+from sunalign.pointing._model import DriftOptions
 from sunalign.result import AlignmentResult
 
 __all__ = ["align"]
@@ -57,6 +59,10 @@ def align(
     bounds: Mapping[str, Any] | None = None,
     start: Correction | Mapping[str, Any] | Table | str | os.PathLike[str] | None = None,
     pivot: u.Quantity | None = None,
+    pointing: Any = None,
+    drift_time: u.Quantity | None = None,
+    drift_knots: int | None = None,
+    drift_prior: u.Quantity | None = None,
     scaling: str | IntensityScaling | None = None,
     target_mask: np.ndarray | None = None,
     reference_mask: np.ndarray | None = None,
@@ -83,6 +89,8 @@ def align(
         Free parameters: ``"shift"``, ``"scale"``, ``"rotation"``, or one of ``shift_x``, ``shift_y``, ``scale_x``,
         ``scale_y``. The others stay at their start. ``"height"`` besides fits the height of the emission where two
         observers are more than a degree apart; it is found in ``result.extra["height"]``, without an error.
+        ``"drift"`` besides fits a pointing that changes while a raster is taken; it is found, column by column, in
+        ``result.pointing``, and ``result.drift`` says how much of it is significant.
     metric, optimizer, reference_builder, corrector : `str`, class or instance
         Plugins. By default the corrector goes with the target's type, and the reference builder is ``"image"`` for
         one reference and ``"synthetic-raster"`` for several.
@@ -97,6 +105,15 @@ def align(
         (ECSV), or of a correction (JSON).
     pivot : `~astropy.units.Quantity`, shape (2,), optional
         (Tx, Ty) in the target's coordinates about which scale and rotation act; its centre by default.
+    pointing : `~astropy.table.QTable`, template, sequence of those, ``"file"`` or ``"ignore"``, optional
+        What is known of the pointing of the columns (see `sunalign.pointing`): a table with ``time`` (or ``column``),
+        ``x`` and ``y`` that are to be added to the coordinates. With ``"drift"`` in ``fit`` it is a template whose gain
+        is fitted, and tested; without, it is taken as it is.
+    drift_time, drift_knots : `~astropy.units.Quantity`, `int`, optional
+        Shortest time within which the drift changes, or the number of intervals of its spline; by default a sixteenth
+        of the raster, or six columns where that is more.
+    drift_prior : `~astropy.units.Quantity`, optional
+        Expected rms of the drift along each axis; by default found from the data by marginal likelihood.
     scaling : {"sqrt", "log", "linear"} or `~sunalign.model.intensity.IntensityScaling`, optional
         Intensity scaling of both images, after a clip at the 1st and 99th percentile; the metric's own by default.
     target_mask, reference_mask : `numpy.ndarray` of `bool`, optional
@@ -148,36 +165,49 @@ def align(
 
     # The images.
     references = prepared_references(as_references(reference), reference_mask, reference_limits)
-    given = to_image(target)
-    image = on_working_grid(working_grid, prepare(given, target_mask, target_limits, "target"), references)
+    slit = read_slit(target, target_mask, target_limits)
+    given = to_image(target) if slit is None else slit.single
+    prepared = prepare(given, target_mask, target_limits, "target") if slit is None else given
+    image = on_working_grid(working_grid, prepared, references)
 
     # The plugins.
     choices = {
         Metric: metric,
         Optimizer: optimizer,
         ReferenceBuilder: reference_builder or ("image" if len(references) == 1 else "synthetic-raster"),
-        Corrector: corrector or corrector_for(given.source),
+        Corrector: corrector or corrector_for(given.source if slit is None else slit.source),
     }
     plugins = make_plugins(choices, options, reserved=_KEYWORDS)
 
     # What is searched.
+    drift_options = DriftOptions(time=drift_time, knots=drift_knots, prior=drift_prior)
+    fit, columns = read_request(fit, pointing, target, given, slit, drift_options)
+    columns.check(plugins[Metric], working_grid)
     begin = start_for(start, image)
     search = make_search(image.grid, fit=fit, max_shift=max_shift, bounds=bounds, start=begin, pivot=pivot)
     check_powers(plugins[Corrector], search.names, search.begin)
-    images = Images(image, references, make_scaling(scaling or plugins[Metric].scaling), neglected(given))
+    images = Images(image, references, make_scaling(scaling or plugins[Metric].scaling), columns.assumptions, columns)
 
     # The reference, as the target's pixels see it, and the climb.
     with reporter(progress) as report:
         spending = Budget(budget, report)
         climbed = climb(images, plugins, search, min_overlap=min_overlap, rng=rng, budget=spending, n_jobs=n_jobs)
 
+    # The pointing of the columns.
+    followed = columns.follow(climbed, images, plugins, search)
+
     # How sure it is.
-    judged = judge(climbed)
+    judged = judge(followed.climbed, followed.covariance)
 
     # What comes of it.
     plugins[ReferenceBuilder] = climbed.builder
-    result = tell(images, plugins, climbed, judged, nfev=spending.spent, grid=working_grid)
-    result = replace(result, aligned=corrected(plugins[Corrector], target, given, result))
+    result = tell(images, plugins, followed.climbed, judged, nfev=spending.spent, grid=working_grid)
+    result = replace(result, drift=followed.drift)
+    if slit is None:
+        result = replace(result, aligned=corrected(plugins[Corrector], target, given, result))
+    else:
+        result = replace(result, aligned=slit.corrected(plugins[Corrector], target, result))
+    result = columns.stored(result)
     announce(result, on_doubt)
     return result
 

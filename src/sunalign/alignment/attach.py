@@ -49,6 +49,10 @@ def align_to(
     bounds: Mapping[str, Any] | None = None,
     start: Correction | Mapping[str, Any] | Table | str | os.PathLike[str] | None = None,
     pivot: u.Quantity | None = None,
+    pointing: Any = None,
+    drift_time: u.Quantity | None = None,
+    drift_knots: int | None = None,
+    drift_prior: u.Quantity | None = None,
     scaling: str | IntensityScaling | None = None,
     target_mask: np.ndarray | None = None,
     reference_mask: np.ndarray | None = None,
@@ -71,9 +75,9 @@ def align_to(
         Image whose pointing is trusted.
     return_result : `bool`
         Return ``(image, result)`` instead of the image alone.
-    fit, metric, optimizer, reference_builder, corrector, max_shift, bounds, start, pivot, scaling, target_mask, \
-    reference_mask, target_limits, reference_limits, min_overlap, working_grid, max_evaluations, n_jobs, rng, \
-    progress, on_doubt
+    fit, metric, optimizer, reference_builder, corrector, max_shift, bounds, start, pivot, pointing, drift_time, \
+    drift_knots, drift_prior, scaling, target_mask, reference_mask, target_limits, reference_limits, min_overlap, \
+    working_grid, max_evaluations, n_jobs, rng, progress, on_doubt
         As `sunalign.align` has them.
     **options
         Options of the plugins; for a cube also those of `sunalign.images.cubes.spectral_image`: ``wavelength``,
@@ -92,7 +96,7 @@ def align_to(
     from sunalign.images.cubes import CHOICES, spectral_image
 
     target = self
-    if isinstance(self, NDCubeBase):
+    if isinstance(self, NDCubeBase) and any(key in options for key in CHOICES):
         target = spectral_image(self, **{key: options.pop(key) for key in CHOICES if key in options})
     result = align(target, reference, **keywords, **options)
     return (result.aligned, result) if return_result else result.aligned

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from scipy.optimize import OptimizeResult
@@ -39,6 +39,13 @@ class ForwardModel(NamedTuple):
     problem: Problem
     space: SearchSpace
     assumptions: Mapping[str, str]
+
+
+class Columns(Protocol):
+    """What is known of where the columns of a target point."""
+
+    def applied(self, reference: Reference, image: Image, pivot: tuple[float, float]) -> Reference:
+        """Reference as a target sees it whose columns point where they are known to."""
 
 
 class Climb(NamedTuple):
@@ -79,12 +86,15 @@ class Images:
     scaling : `~sunalign.IntensityScaling`
     assumptions : mapping
         What is taken for granted of the target.
+    columns : `Columns`, optional
+        What is known of the pointing of the target's columns.
     """
 
     target: Image
     references: Sequence[Any]
     scaling: IntensityScaling
     assumptions: Mapping[str, str] = field(default_factory=dict)
+    columns: Columns | None = None
 
     def model(self, builder: ReferenceBuilder, metric: Metric, search: Search, min_overlap: float) -> ForwardModel:
         """Forward model with the reference that a builder makes."""
@@ -96,7 +106,7 @@ class Images:
         target, reference, n_hot_too = compared(clean, noise, built, grid.shape, self.scaling)
         problem = Problem(
             target=target,
-            reference=reference,
+            reference=self._seen(reference, search.pivot),
             metric=metric,
             base=grid,
             pivot=search.pivot,
@@ -110,6 +120,9 @@ class Images:
     @cached_property
     def _clean_target(self) -> tuple[Image, NoiseModel, int]:
         return without_hot_pixels(self.target)
+
+    def _seen(self, reference: Reference, pivot: tuple[float, float]) -> Reference:
+        return reference if self.columns is None else self.columns.applied(reference, self.target, pivot)
 
 
 def climb(

@@ -13,6 +13,7 @@ from scipy.optimize import OptimizeResult
 from sunalign.abc import Corrector, Optimizer, ReferenceBuilder
 from sunalign.alignment.search import with_units
 from sunalign.correction import Correction
+from sunalign.correctors import FITSCorrector
 from sunalign.exceptions import AlignmentError, CorrectionError, PluginError, WorkerError, told
 from sunalign.images import Image, to_image
 from sunalign.model.budget import BudgetSpent
@@ -115,7 +116,12 @@ def corrected(corrector: Corrector, target: Any, given: Image, result: Alignment
     # A path that the corrector does not take as such was read as a map, which is what comes back of it.
     source = target if corrector.accepts(target) else given.source
     with _blamed(f"corrector '{name_of(corrector)}'", OSError):
-        aligned = corrector.apply(source, result.correction, provenance=result.provenance())
+        if isinstance(corrector, FITSCorrector):
+            aligned = corrector.apply(
+                source, result.correction, provenance=result.provenance(), pointing=result.found_pointing
+            )
+        else:
+            aligned = corrector.apply(source, result.correction, provenance=result.provenance())
     if not isinstance(aligned, (str, os.PathLike) if isinstance(source, (str, os.PathLike)) else type(source)):
         raise PluginError(
             f"The corrector '{name_of(corrector)}' returned {type(aligned).__name__}; "

@@ -114,8 +114,8 @@ def neglected(image: Image) -> dict[str, str]:
         return {}
     warn_user(
         f"{image.name} has pointing tables ({', '.join(tables)}) that are not applied: every slit position is taken to "
-        f"be where CRVAL, CDELT and PC put it. What the tables say is to be added to those coordinates by whoever "
-        f"needs it."
+        f"be where CRVAL, CDELT and PC put it. Give the path of the file and put 'drift' into fit to test the tables, "
+        f"and their sign; pointing='file' applies them, and pointing='ignore' leaves them alone."
     )
     return {"pointing tables": f"{', '.join(tables)} of the header not applied"}
 

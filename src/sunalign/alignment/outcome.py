@@ -39,12 +39,15 @@ def check_on_doubt(on_doubt: str) -> None:
         raise ValueError(f"'on_doubt' is 'warn', 'raise' or 'ignore'; got {on_doubt!r}.")
 
 
-def judge(climbed: Climb) -> Judgement:
-    """Errors of the parameters and signs of a wrong answer."""
+def judge(climbed: Climb, wavering: np.ndarray | float = 0.0) -> Judgement:
+    """Errors of the parameters and signs of a wrong answer.
+
+    ``wavering`` is what the uncertainty of something else adds to the covariance of the parameters.
+    """
     problem, space = climbed.model.problem, climbed.model.space
     found = climbed.found
     quality, surface = assess(problem, space, found.x)
-    errors = covariance(problem, space, found.x)
+    errors = covariance(problem, space, found.x) + wavering
     sigmas = np.sqrt(np.diag(errors))
     quality = quality.with_errors(problem.names, sigmas)
     one_sigma = dict(zip(problem.names, sigmas.tolist(), strict=True))

@@ -7,10 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from astropy.table import QTable
+
 from sunalign.abc import Corrector
 from sunalign.correction import Correction
 from sunalign.correctors._wcs import check_tolerance
 from sunalign.exceptions import CorrectionError
+from sunalign.files._pointing_write import check_lookup
 from sunalign.files.io import aligned_path, apply_to_file
 
 __all__ = ["FITSCorrector"]
@@ -35,6 +38,8 @@ class FITSCorrector(Corrector):
         Whether an existing output, or the input itself where it is the output, may be replaced.
     tolerance : `float`
         Largest error of the written coordinates, in pixels; more is refused.
+    lookup : ``"wcsdvarr"`` or ``"cpdis"``, optional
+        Write a pointing of the columns that was found as lookup tables too, besides the table that is always written.
     """
 
     hdus: str | tuple[int | str, ...] = "same-pointing"
@@ -42,9 +47,11 @@ class FITSCorrector(Corrector):
     output: str | os.PathLike[str] | None = None
     overwrite: bool = False
     tolerance: float = 0.1
+    lookup: str | None = None
 
     def __post_init__(self) -> None:
         check_tolerance(self.tolerance)
+        check_lookup(self.lookup)
         if isinstance(self.hdus, list):
             object.__setattr__(self, "hdus", tuple(self.hdus))
 
@@ -52,7 +59,15 @@ class FITSCorrector(Corrector):
     def accepts(cls, target: Any) -> bool:
         return isinstance(target, (str, os.PathLike))
 
-    def apply(self, target: Any, correction: Correction, *, provenance: str | None = None) -> Path:
+    def apply(
+        self,
+        target: Any,
+        correction: Correction,
+        *,
+        provenance: str | None = None,
+        pointing: QTable | None = None,
+    ) -> Path:
+        """See `sunalign.abc.Corrector.apply`; ``pointing`` is what is to be added besides to every column."""
         if not isinstance(target, (str, os.PathLike)):
             raise CorrectionError(
                 f"The 'fits' corrector takes the path of a FITS file; got {type(target).__name__}. "
@@ -67,4 +82,6 @@ class FITSCorrector(Corrector):
             hdus=self.hdus,
             hdu=self.hdu,
             tolerance=self.tolerance,
+            pointing=pointing,
+            lookup=self.lookup if pointing is not None else None,
         )

@@ -18,6 +18,7 @@ from sunalign.exceptions import CorrectionError, ImageError, told
 from sunalign.wcs.fits_plane import no_file
 from sunalign.wcs.header import plain_values, sky_axes
 from sunalign.wcs.sky_part import SkyPart
+from sunalign.wcs.still import has_no_extent, with_extent
 
 __all__ = ["CARD", "HDU", "opened", "scan", "write"]
 
@@ -69,10 +70,15 @@ class HDU:
             return None, ""
         name = f"HDU {self.label}"
         try:
-            return SkyPart.from_header(self.header, name), ""
+            return SkyPart.from_header(self.placed, name), ""
         except (CorrectionError, ValueError) as error:
             text = str(error) if isinstance(error, CorrectionError) else f"{told(error)}."
             return None, text if text.startswith(name) else f"{name}: {text}"
+
+    @cached_property
+    def placed(self) -> fits.Header:
+        """Header that places the image on the sky; a raster axis without extent has one across the slit here."""
+        return with_extent(self.header) if has_no_extent(self.header) else self.header
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -143,7 +149,14 @@ def _data_size(header: fits.Header) -> int:
     return abs(int(header["BITPIX"])) // 8 * int(header.get("GCOUNT", 1)) * (int(header.get("PCOUNT", 0)) + pixels)
 
 
-def write(stream: BufferedIOBase, old: Sequence[HDU], new: Sequence[HDU], path: Path, temporary: Path) -> None:
+def write(
+    stream: BufferedIOBase,
+    old: Sequence[HDU],
+    new: Sequence[HDU | None],
+    path: Path,
+    temporary: Path,
+    appended: bytes = b"",
+) -> None:
     """Copy a file with new headers, packed if the name ends in ``.gz``.
 
     Parameters
@@ -151,18 +164,25 @@ def write(stream: BufferedIOBase, old: Sequence[HDU], new: Sequence[HDU], path: 
     stream : file
         The file to copy.
     old, new : sequence of `HDU`
-        Its headers, and those to write; one that is the same object is copied as it is.
+        Its headers, and those to write; one that is the same object is copied as it is, and `None` is left out.
     path : `~pathlib.Path`
         Name of the file to copy, for errors.
     temporary : `~pathlib.Path`
         File to write.
+    appended : `bytes`
+        Whole HDUs to put after the last one.
     """
     with _packed(temporary) as out:
         for before, after in zip(old, new, strict=True):
+            if after is None:
+                continue
             out.write(_summed(after, stream) if after is not before else before.header_bytes())
             stream.seek(before.offset)
             if _copy(stream, out, before.padded) < before.size:
                 raise ImageError(f"{path} is truncated inside the data of HDU {before.label}; fetch it again.")
+        out.write(appended)
+        # Wherever the last one copied ended: special records follow after all HDUs.
+        stream.seek(old[-1].offset + old[-1].padded)
         _copy(stream, out, None)
 
 

@@ -11,6 +11,7 @@ from sunalign.files._fits_blocks import HDU
 from sunalign.wcs.refit import refit
 from sunalign.wcs.same_pointing import same_pointing
 from sunalign.wcs.sky_part import SkyPart
+from sunalign.wcs.still import ACROSS
 
 __all__ = ["base_image", "changed_cards", "chosen_images"]
 
@@ -68,9 +69,11 @@ def chosen_images(
 def changed_cards(hdu: HDU, base: HDU, correction: Correction, tolerance: float) -> dict[str, float]:
     """Keywords of an image that a correction changes."""
     try:
-        return refit(hdu.header, correction, _shape(hdu, base), tolerance)[0]
+        cards = refit(hdu.placed, correction, _shape(hdu, base), tolerance)[0]
     except CorrectionError as error:
         raise CorrectionError(f"HDU {hdu.label}: {error}") from error
+    # A raster axis without extent keeps it.
+    return {key: value for key, value in cards.items() if hdu.placed is hdu.header or key not in ACROSS}
 
 
 def _same_pointing(base: HDU, other: HDU) -> bool:

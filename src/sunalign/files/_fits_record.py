@@ -22,8 +22,29 @@ __all__ = ["RECORD", "last_step", "with_changes", "without_changes"]
 RECORD = "SUNALN"
 
 
-def with_changes(hdu: HDU, changes: Mapping[str, float], lines: Sequence[str], step: int) -> HDU:
-    """Header with other numbers, lines of HISTORY, and a record of what was there before."""
+def with_changes(
+    hdu: HDU,
+    changes: Mapping[str, float],
+    lines: Sequence[str],
+    step: int,
+    *,
+    inserted: Sequence[str] = (),
+    swapped: Sequence[tuple[str, str]] = (),
+) -> HDU:
+    """Header with other numbers, lines of HISTORY, and a record of what was there before.
+
+    Parameters
+    ----------
+    hdu : `~sunalign._fits_blocks.HDU`
+    changes : mapping
+        Numbers by keyword.
+    lines : sequence of `str`
+        For HISTORY.
+    step : `int`
+        Number of the correction.
+    inserted, swapped : sequence
+        Whole cards to put in, and pairs of cards (as it is, as it shall be): for keywords that occur more than once.
+    """
     cards = list(hdu.cards)
     keywords = [_keyword(card) for card in cards]
     replaced: dict[str, str] = {}
@@ -38,13 +59,21 @@ def with_changes(hdu: HDU, changes: Mapping[str, float], lines: Sequence[str], s
     for key, image in _dated(cards).items():
         replaced[key] = cards[keywords.index(key)].rstrip()
         cards[keywords.index(key)] = image
+    for before, after in swapped:
+        cards[cards.index(before)] = after
     known = plain_values(hdu.header)
     place = 1 + max(i for i, key in enumerate(keywords) if key in known)
-    cards[place:place] = [_number_card(key, changes[key]) for key in added]
+    new = [*(_number_card(key, changes[key]) for key in added), *inserted]
+    cards[place:place] = new
     history = [card for line in lines for card in _history_cards(line)]
-    record = json.dumps({"replaced": replaced, "added": added, "history": len(history)}, separators=(",", ":"))
+    said: dict[str, Any] = {"replaced": replaced, "added": added, "history": len(history)}
+    if inserted:
+        said["inserted"] = [card.rstrip() for card in inserted]
+    if swapped:
+        said["swapped"] = [[before.rstrip(), after.rstrip()] for before, after in swapped]
+    record = json.dumps(said, separators=(",", ":"))
     end = len(cards)
-    while end > place + len(added) and not cards[end - 1].strip():
+    while end > place + len(new) and not cards[end - 1].strip():
         end -= 1  # before any blank cards kept free at the end
     cards[end:end] = [*history, *_long_string(f"{RECORD}{step}", record)]
     return replace(hdu, cards=tuple(cards))
@@ -61,6 +90,10 @@ def without_changes(hdu: HDU, step: int, path: Path) -> HDU:
             f"it was written. Restore the file from the original."
         )
     del cards[start - history : stop]
+    for image in record.get("inserted", ()):
+        del cards[_index(cards, image, hdu, path, whole=True)]
+    for before, after in record.get("swapped", ()):
+        cards[_index(cards, after, hdu, path, whole=True)] = before.ljust(CARD)
     for key in record["added"]:
         del cards[_index(cards, key, hdu, path)]
     for key, image in record["replaced"].items():
@@ -68,12 +101,14 @@ def without_changes(hdu: HDU, step: int, path: Path) -> HDU:
     return replace(hdu, cards=tuple(cards))
 
 
-def _index(cards: Sequence[str], key: str, hdu: HDU, path: Path) -> int:
+def _index(cards: Sequence[str], key: str, hdu: HDU, path: Path, *, whole: bool = False) -> int:
+    """Where a keyword, or a whole card, is."""
     for index, card in enumerate(cards):
-        if _keyword(card) == key:
+        if (card.rstrip() if whole else _keyword(card)) == key:
             return index
     raise CorrectionError(
-        f"HDU {hdu.label} of {path} was edited after its correction: {key} is gone. Restore the file from the original."
+        f"HDU {hdu.label} of {path} was edited after its correction: {key[:8].rstrip()} is gone. Restore the file from "
+        f"the original."
     )
 
 
@@ -85,7 +120,7 @@ def _record(cards: Sequence[str], key: str, path: Path) -> tuple[int, int, dict[
         stop += 1
     try:
         record = json.loads(str(fits.Card.fromstring("".join(cards[start:stop])).value))
-        return start, stop, {name: record[name] for name in ("replaced", "added", "history")}
+        return start, stop, record | {name: record[name] for name in ("replaced", "added", "history")}
     except (ValueError, KeyError, TypeError) as error:
         raise CorrectionError(f"The record {key} in {path} is damaged; restore the file from the original.") from error
 

@@ -18,12 +18,14 @@ from typing import Any
 import numpy as np
 
 import astropy.units as u
+from astropy.table import QTable
 
 from sunalign.correction import Correction
 from sunalign.exceptions import CorrectionError, warn_user
 from sunalign.files._fits_blocks import HDU, opened, scan, write
 from sunalign.files._fits_images import base_image, changed_cards, chosen_images
 from sunalign.files._fits_record import RECORD, last_step, with_changes, without_changes
+from sunalign.files._pointing_write import STEP, column_writer
 from sunalign.wcs.metadata import history_entry
 
 __all__ = ["apply_to_file", "atomic_write", "check_output", "load_correction", "save_correction", "undo_file"]
@@ -232,6 +234,8 @@ def apply_to_file(
     hdus: str | Sequence[int | str] = "same-pointing",
     hdu: int | str | None = None,
     tolerance: float = 0.1,
+    pointing: QTable | None = None,
+    lookup: str | None = None,
 ) -> Path:
     """Copy a FITS file with a correction written into the headers of its images.
 
@@ -257,6 +261,13 @@ def apply_to_file(
         Number or EXTNAME of the image the correction was found on; the first with celestial coordinates by default.
     tolerance : `float`
         Largest error of the written coordinates, in pixels.
+    pointing : `~astropy.table.QTable`, optional
+        What is to be added besides to the coordinates of every column, as in ``result.pointing``. It is appended to the
+        file as a binary table, ``SUNALIGN-POINTING``.
+    lookup : ``"wcsdvarr"`` or ``"cpdis"``, optional
+        Write ``pointing`` as lookup tables too: arcseconds to be subtracted, named by CWDIS, CWERR and DW cards as in
+        the files of SPICE; or pixels, named by CPDIS and DP cards, which `astropy.wcs.WCS` applies when it is given
+        the open file (``WCS(header, fobj, naxis=2)``).
 
     Returns
     -------
@@ -286,11 +297,21 @@ def apply_to_file(
         step = 1 + max((last_step(item) for item in found), default=0)
         lines = history_entry(correction, provenance).splitlines()
         lines.append(f"sunalign keeps the cards as they were in {RECORD}{step}")
+        changes = {item.number: changed_cards(item, base, correction, tolerance) for item in chosen}
+        columns = column_writer(found, base, changes.get(base.number, {}), pointing, lookup, step)
         new = list(found)
         for item in chosen:
-            new[item.number] = with_changes(item, changed_cards(item, base, correction, tolerance), lines, step)
+            cards = columns.cards(item)
+            new[item.number] = with_changes(
+                item,
+                changes[item.number],
+                [*lines, *columns.lines],
+                step,
+                inserted=cards.inserted,
+                swapped=cards.swapped,
+            )
         with atomic_write(output, overwrite) as temporary:
-            write(stream, found, new, path, temporary)
+            write(stream, found, new, path, temporary, columns.appended)
     _tell_of_the_rest(found, base, left, path)
     return output
 
@@ -343,7 +364,15 @@ def undo_file(
                 f"{path} has no correction to undo: none of its headers has a record ({RECORD}1) as apply_to_file() "
                 f"writes it."
             )
-        new = [without_changes(item, step, path) if last_step(item) == step else item for item in found]
+        new = [
+            # What a correction brought along goes with it.
+            None
+            if item.header.get(STEP) == step
+            else without_changes(item, step, path)
+            if last_step(item) == step
+            else item
+            for item in found
+        ]
         with atomic_write(output, overwrite) as temporary:
             write(stream, found, new, path, temporary)
     return output

@@ -108,8 +108,8 @@ def spectral_image(
 def _refuse_one_step(cube: NDCubeBase, sky: CubeSky, name: str) -> None:
     if cube.data.shape[sky.x_axis] == 1:
         raise ImageError(
-            f"{name} has one slit position only: a sit-and-stare or a single exposure. There is no image to align; "
-            f"align a raster of the same pointing instead."
+            f"{name} has one slit position only: a sit-and-stare or a single exposure, and no image. "
+            f"sunalign.align takes it as a target all the same."
         )
 
 

@@ -187,6 +187,14 @@ def raster_time_cards(n_steps: int, start: Time, cadence: float, direction: int,
     return cards | {f"{name}{index}": value for index, value in linear.items()}
 
 
+def still_cards(pointing: Pointing, convention: Convention) -> Header:
+    """How a header says that the slit did not move: a raster axis without extent, the roll in a plain rotation."""
+    study = {"STUDYTYP": "Sit-and-stare"}
+    if convention == "cd":
+        return study | {"CD1_1": 0.0, "CD2_1": 0.0}
+    return study | {"CDELT1": 0.0} | _matrix_cards("PC", _rotation(pointing.roll))
+
+
 def velocity_cards(observer: Observer, time: Time) -> Header:
     """Position and velocity of a moving observer in heliocentric inertial coordinates, metres and metres a second."""
     span = 60 * u.s

@@ -1,6 +1,6 @@
 """Instruments that observe a scene: imagers and slit rasters."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -8,6 +8,7 @@ import numpy as np
 
 import astropy.units as u
 from astropy.coordinates import SkyCoord
+from astropy.table import QTable
 from astropy.time import Time
 
 import sunpy.map
@@ -24,6 +25,7 @@ from sunalign.simulate._header import (
     direction_of,
     observer_cards,
     raster_time_cards,
+    still_cards,
     two,
     velocity_cards,
 )
@@ -31,6 +33,7 @@ from sunalign.simulate._observer import Observer, locate, time_of
 from sunalign.simulate._observer import observer as position
 from sunalign.simulate._optics import Relation, expose, mismatched, named_relation, scan
 from sunalign.simulate._scene import Scene, View
+from sunalign.simulate._wander import Jump, pointing_table, wander
 
 HEADER_FRAMES = ("step", "header", "surface")
 
@@ -54,6 +57,9 @@ class Simulated:
         The Sun that the target was made from.
     times : `~astropy.time.Time` or `None`
         Mid time of each raster step, in the order of the columns; `None` for images.
+    pointing : `~astropy.table.QTable` or `None`
+        What is to be added, column by column, to the coordinates of the right header: ``column``, ``step`` in the
+        order of time, ``time``, ``shift_x``, ``shift_y``. Zero unless asked for; `None` for images.
     """
 
     target: GenericMap
@@ -62,6 +68,7 @@ class Simulated:
     truth: GenericMap
     scene: Scene
     times: Time | None = None
+    pointing: QTable | None = None
 
 
 def imager(
@@ -236,8 +243,13 @@ def raster(
     start: Any = None,
     cadence: u.Quantity | None = None,
     direction: int = -1,
+    still: bool = False,
     header_frame: Literal["step", "header", "surface"] = "step",
     error: PointingError | None = None,
+    drift: u.Quantity | None = None,
+    drift_time: u.Quantity | None = None,
+    jumps: Sequence[Jump] = (),
+    jitter: u.Quantity | None = None,
     snr: float | None = None,
     photons: float | None = None,
     read_noise: float = 0.0,
@@ -282,6 +294,9 @@ def raster(
         Time per step. `None` or zero: every column at ``start``.
     direction : `int`
         -1 scans from west to east, against x, as SPICE does; 1 the other way.
+    still : `bool`
+        Sit-and-stare: the slit stays at ``center`` while the columns are exposed one after the other, and the header
+        has a raster axis without extent. A drift keeps its trend, for no scale can stand in for it.
     header_frame : `str`
         What the angles of the (true) header mean for a column of mid time t. Let T be DATE-AVG.
 
@@ -297,6 +312,16 @@ def raster(
             the spacecraft's motion have been taken out of the header already.
     error : `PointingError`, optional
         The correction that the header handed out needs.
+    drift : `~astropy.units.Quantity`, optional
+        Range of a smooth random drift of the pointing along each axis, of which the header knows nothing. Like jumps
+        and jitter it is without mean and trend over the raster, which would be a shift and a scale of the whole.
+    drift_time : `~astropy.units.Quantity`, optional
+        Time over which the correlation of the drift falls to 1/e; by default a third of the raster's.
+    jumps : sequence of ``(step, shift_x, shift_y)``
+        By how much the pointing jumps, as at the off-loading of wheels, and the first step in the order of time that
+        has it.
+    jitter : `~astropy.units.Quantity`, optional
+        Standard deviation of an independent displacement of every step along each axis.
     snr : `float`, optional
         Signal-to-noise ratio of a pixel of median brightness, from Poisson noise (and ``read_noise``).
     photons, read_noise : `float`
@@ -343,7 +368,26 @@ def raster(
 
     pointing = Pointing(center=direction_of(center), scale=(step, slit_pixel), roll=roll, shape=(n_slit, n_steps))
     view = _raster_view(scene, observer, times if seconds else middle, middle, header_frame)
-    data = scan(scene, pointing, view, step if slit_width is None else slit_width, psf_fwhm, named_relation(relation))
+    moved = wander(
+        order,
+        # Of its own, so that the noise is the same with and without.
+        rng.spawn(1)[0],
+        drift=drift,
+        drift_steps=None if drift_time is None or not seconds else float(drift_time.to_value(u.s)) / seconds,
+        jumps=jumps,
+        jitter=jitter,
+        degree=0 if still else 1,
+    )
+    back = np.degrees(pointing.matrix @ [(n_steps - 1) / 2 - np.arange(n_steps), np.zeros(n_steps)]) * 3600
+    data = scan(
+        scene,
+        pointing,
+        view,
+        step if slit_width is None else slit_width,
+        psf_fwhm,
+        named_relation(relation),
+        moved + back if still else moved,
+    )
     data = mismatched(data, pointing, mismatch, mismatch_scale, rng)
     data = add_noise(data, rng, snr=snr, photons=photons, read_noise=read_noise)
     data = defects(data, nan_rows=nan_rows, hot_rows=hot_rows, cosmic_hits=cosmic_hits, rng=rng, **dict(spoil or {}))
@@ -358,9 +402,11 @@ def raster(
     )
 
     def header(p: Pointing) -> Header:
-        return p.cards(convention=convention, unit=unit) | common | dict(meta or {})
+        cards = p.cards(convention=convention, unit=unit)
+        return cards | (still_cards(p, convention) if still else {}) | common | dict(meta or {})
 
-    return replace(_simulated(data.astype(dtype), header, pointing, error, scene), times=times)
+    table = pointing_table(moved, times, order)
+    return replace(_simulated(data.astype(dtype), header, pointing, error, scene), times=times, pointing=table)
 
 
 def _raster_view(scene: Scene, observer: Observer, times: Time, middle: Time, header_frame: str) -> View:

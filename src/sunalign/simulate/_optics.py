@@ -70,12 +70,14 @@ def scan(
     slit_width: u.Quantity,
     psf_fwhm: u.Quantity | None,
     relation: Emission | None,
+    moved: Array,
 ) -> Array:
     """
     Raster, shape (n_slit, n_steps).
 
     Every column is integrated across the slit at its own time, so the point-spread function across the slit is
-    part of the quadrature; along the slit it is a convolution.
+    part of the quadrature; along the slit it is a convolution. ``moved``, shape (2, n_steps), is by how much, in
+    arcsec on the sky, a column points elsewhere than the header says.
     """
     ny, nx = pointing.shape
     step, pixel = pointing.scale
@@ -87,8 +89,9 @@ def scan(
     pad = int(np.ceil(4 * blur / oversample))
     y = (np.arange(-pad, ny + pad)[:, None] + samples).reshape(-1)
     image = np.zeros((y.size, nx))
+    dx, dy = np.linalg.solve(pointing.matrix, np.radians(moved / 3600))
     for offset, weight in zip(offsets, weights, strict=True):
-        sample = scene.radiance(pointing.vectors(np.arange(nx)[None, :] + offset, y[:, None]), view)
+        sample = scene.radiance(pointing.vectors(np.arange(nx) + dx + offset, y[:, None] + dy), view)
         image += weight * (sample if relation is None else relation(sample))
     if blur:
         image = ndimage.gaussian_filter1d(image, blur, axis=0, mode="nearest")

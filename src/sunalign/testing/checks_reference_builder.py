@@ -12,6 +12,7 @@ from sunalign.abc import ReferenceBuilder
 from sunalign.exceptions import AlignmentError
 from sunalign.images import Image, to_image
 from sunalign.model.reference import ImageReference, Reference
+from sunalign.pointing._displaced import displaced
 from sunalign.testing._law import Check, require, unchanged
 from sunalign.testing.helpers import small_map, smooth_image
 
@@ -87,6 +88,21 @@ def check_outside_coverage_is_nan(builder: ReferenceBuilder) -> None:
     for dx, dy in ((500.0, 0.0), (0.0, -500.0), (300.0, 300.0)):
         values = _at_pixels(reference, dx, dy)
         require(np.isnan(values).all(), f"({dx:.0f}, {dy:.0f}) pixels beside the image the reference has values.")
+
+
+def check_displaced_columns_are_sampled_beside(builder: ReferenceBuilder) -> None:
+    """Columns displaced one by one, by whole pixels, show the pixels beside each of them."""
+    reference, _ = _built(builder)
+    ny, nx = _SHAPE
+    moved = np.random.default_rng(2).integers(-3, 4, (2, nx))
+    seen = displaced(reference, moved).sample_grid(np.eye(3), _SHAPE, np.arange(nx, dtype=float))
+    y, x = np.arange(8, ny + 8)[:, None] + moved[1], np.arange(8, nx + 8) + moved[0]
+    difference = (seen - _scene()[y, x])[4:-4, 4:-4]
+    require(
+        np.isfinite(difference).mean() > 0.9, "Where columns are displaced by some pixels the reference has no values."
+    )
+    off = float(np.sqrt(np.nanmean(difference**2)) / _target().data.std())
+    require(off < 0.05, f"Displaced columns differ from the pixels beside them by {100 * off:.1f} % of the contrast.")
 
 
 def check_missing_pixels_are_nan(builder: ReferenceBuilder) -> None:
@@ -166,6 +182,7 @@ CHECKS: tuple[Check, ...] = (
     check_reference_can_be_sampled,
     check_built_from_itself_is_itself,
     check_outside_coverage_is_nan,
+    check_displaced_columns_are_sampled_beside,
     check_missing_pixels_are_nan,
     check_every_point_is_its_own,
     check_gradient_is_the_derivative,

@@ -210,6 +210,9 @@ def _figures(result: AlignmentResult, progress: bool | Callable[..., Any] | None
         (lambda: _png(result.plot_history()), "Trials at full resolution", "png"),
         (lambda: _png(result.plot_convergence()), "Score of the trials and the best so far", "png"),
     ]
+    if result.drift is not None:
+        words = "Pointing of the columns with 1-sigma errors, and the residual without and with it"
+        figures.insert(3, (lambda: _png(result.plot_pointing()), words, "png"))
     with off_screen():
         return [_image(draw(), caption, kind) for draw, caption, kind in tracked(figures, progress, "figures")]
 
