@@ -61,6 +61,8 @@ automodsumm_properties_are_attributes = False
 # -- References to other packages ---------------------------------------------
 
 nitpick_ignore_regex = [
+    # What an estimator is handed and hands back is described where it is made, which is in modules of their own.
+    (r"py:.*", r"sunalign\.sequences\._.*"),
     # Names of the standard library and of the packages that sunalign stands on. They are links only where their
     # inventories could be fetched (see the top of this file).
     (

@@ -17,7 +17,7 @@ def load(room, name):
     return module
 
 
-CASES = load("alignment", "test_inputs").CASES
+CASES = load("alignment", "test_inputs").CASES | load("sequences", "test_bad_input").CASES
 
 # A period that ends a sentence, not one inside a number, a name or a call.
 SENTENCE = re.compile(r"[.?!](?=\s+[A-Z\"'(]|$)")

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from sunalign.files.catalog import fido_query, find_images
     from sunalign.model.intensity import IntensityScaling
     from sunalign.result import AlignmentResult
+    from sunalign.sequences import align_sequence
 
 try:
     __version__ = version("sunalign")
@@ -35,6 +36,7 @@ __all__ = [
     "IntensityScaling",
     "align",
     "align_archive",
+    "align_sequence",
     "attach",
     "correct",
     "detach",
@@ -50,6 +52,7 @@ _HOMES = {
     "IntensityScaling": "model.intensity",
     "align": "alignment.align",
     "align_archive": "archive",
+    "align_sequence": "sequences",
     "attach": "alignment.attach",
     "correct": "correctors",
     "detach": "alignment.attach",
@@ -65,6 +68,7 @@ _MODULES = (
     "images",
     "pointing",
     "registry",
+    "sequences",
     "simulate",
     "sunkit_image",
     "testing",

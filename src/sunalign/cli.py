@@ -1,4 +1,4 @@
-"""The command line: ``sunalign align``, ``raster``, ``apply``, ``undo``, ``plugins``, ``demo`` and ``archive``."""
+"""The command line: one function a command; those of sequences and archives are in their rooms."""
 
 from __future__ import annotations
 
@@ -138,6 +138,7 @@ def _typed(text: str) -> str:
 def make_parser() -> argparse.ArgumentParser:
     """Parser of all commands."""
     from sunalign.archive._command import add_commands as add_archive_commands
+    from sunalign.sequences._command import add_sequence
 
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--debug", action="store_true", help="show tracebacks, warnings and log messages")
@@ -170,6 +171,7 @@ def make_parser() -> argparse.ArgumentParser:
     command("plugins", _plugins, "list the installed plugins and the packages that bring them")
     _add_demo(command("demo", _demo, "simulate a raster with a known pointing error, and align it"))
     add_archive_commands(command)
+    add_sequence(command)
     return parser
 
 

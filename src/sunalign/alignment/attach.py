@@ -1,4 +1,4 @@
-"""``align_to`` on maps and cubes, beside ``reproject_to``.
+"""``align_to`` on maps, cubes and sequences of them, beside ``reproject_to``.
 
 Neither sunpy nor ndcube has a registry for such methods yet. Until one exists importing this sets the method, never
 overrides, keeps nothing on instances and can be undone. ``import sunalign`` imports it together with maps and cubes.
@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 import astropy.units as u
 
 from ndcube.ndcube import NDCubeBase
-from sunpy.map import GenericMap
+from ndcube.ndcube_sequence import NDCubeSequenceBase
+from sunpy.map import GenericMap, MapSequence
 
 from sunalign.exceptions import warn_user
 
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = ["attach", "detach"]
 
-TARGETS: tuple[type, ...] = (GenericMap, NDCubeBase)
+TARGETS: tuple[type, ...] = (GenericMap, NDCubeBase, MapSequence, NDCubeSequenceBase)
 
 # Classes that were found to have a method of that name: saying so once is enough.
 _WARNED: set[type] = set()
@@ -106,13 +107,43 @@ def align_to(
 _OWN = ("return_result", "options")
 
 
+def align_sequence_to(self: Any, reference: Any = None, *, return_result: bool = False, **options: Any) -> Any:
+    """Correct the pointing of all images of this sequence, by comparing them with each other and with a reference.
+
+    Parameters
+    ----------
+    reference : image, or a sequence of them, optional
+        Image whose pointing is trusted.
+    return_result : `bool`
+        Return ``(sequence, result)`` instead of the sequence alone.
+    **options
+        As `sunalign.align_sequence` has them.
+
+    Returns
+    -------
+    `~sunpy.map.MapSequence` or `~ndcube.NDCubeSequence`
+        A new sequence with corrected coordinates; the data are shared and not resampled.
+    `~sunalign.sequences.SequenceResult`
+        With ``return_result=True``: the whole story.
+    """
+    from sunalign.sequences import align_sequence
+
+    result = align_sequence(self, reference, **options)
+    return (result.aligned, result) if return_result else result.aligned
+
+
+def _method_for(cls: type) -> Any:
+    return align_sequence_to if issubclass(cls, (MapSequence, NDCubeSequenceBase)) else align_to
+
+
 def attach(targets: tuple[type, ...] = TARGETS) -> None:
-    """Give maps and cubes their ``align_to``; ``import sunalign`` does so."""
+    """Give maps, cubes and sequences of them their ``align_to``; ``import sunalign`` does so."""
     for cls in targets:
+        method = _method_for(cls)
         existing = inspect.getattr_static(cls, "align_to", None)
         if existing is None:
-            cls.align_to = align_to  # type: ignore[attr-defined]
-        elif existing is not align_to and cls not in _WARNED:
+            cls.align_to = method  # type: ignore[attr-defined]
+        elif existing is not method and cls not in _WARNED:
             _WARNED.add(cls)
             warn_user(f"{cls.__name__} has an align_to of its own, which is left alone; use sunalign.align() instead.")
 
@@ -120,7 +151,7 @@ def attach(targets: tuple[type, ...] = TARGETS) -> None:
 def detach(targets: tuple[type, ...] = TARGETS) -> None:
     """Take the methods away again."""
     for cls in targets:
-        if cls.__dict__.get("align_to") is align_to:
+        if cls.__dict__.get("align_to") is _method_for(cls):
             del cls.align_to  # type: ignore[attr-defined]
 
 

@@ -19,6 +19,7 @@ from scipy.optimize import OptimizeResult
 import astropy.units as u
 from astropy.io import fits
 from astropy.nddata import StdDevUncertainty
+from astropy.time import Time
 from astropy.wcs import WCS
 
 import sunpy.map
@@ -45,6 +46,7 @@ __all__ = [
     "small_header",
     "small_map",
     "small_problem",
+    "small_sequence",
     "smooth_image",
 ]
 
@@ -287,3 +289,59 @@ def run(optimizer: Optimizer, objective: Objective, *, rng: np.random.Generator 
 def _grid(shape: tuple[int, int]) -> PixelGrid:
     header = fits.Header({key.upper(): value for key, value in small_header(shape).items()})
     return PixelGrid(WCS(header), shape)
+
+
+def small_sequence(
+    n_frames: int = 12,
+    *,
+    shape: tuple[int, int] = (64, 72),
+    jitter: float = 1.0,
+    noise: float = 2.0,
+    cadence: u.Quantity = 1 * u.s,
+    seed: int = 0,
+    header: Mapping[str, Any] | None = None,
+    **where: Any,
+) -> tuple[list[GenericMap], u.Quantity]:
+    """Frames of one scene that jump against each other, and what each header is off by.
+
+    Parameters
+    ----------
+    n_frames : `int`
+        Number of frames.
+    shape : `tuple` of `int`
+        ``(ny, nx)`` of every frame.
+    jitter : `float`
+        Standard deviation of the displacements, pixels.
+    noise : `float`
+        Standard deviation of the noise; that of the scene is 20.
+    cadence : `~astropy.units.Quantity`
+        Time between frames.
+    seed : `int`
+        Of scene, jitter and noise.
+    header : mapping, optional
+        Keywords besides those of `small_header`.
+    **where
+        Passed to `small_header`.
+
+    Returns
+    -------
+    maps : `list` of `~sunpy.map.GenericMap`
+    truth : `~astropy.units.Quantity`, shape (n_frames, 2)
+        Shift (x, y) to be added to the coordinates of each.
+    """
+    rng = np.random.default_rng([seed, 7])
+    wide = tuple(n + 2 * _MARGIN for n in shape)
+    scene = np.fft.rfft2(smooth_image((wide[0], wide[1]), seed=seed, smoothness=2.5))
+    ky, kx = 2 * np.pi * np.fft.fftfreq(wide[0])[:, None], 2 * np.pi * np.fft.rfftfreq(wide[1])
+    maps, truth = [], np.zeros((n_frames, 2))
+    for k in range(n_frames):
+        meta = {**small_header(shape, **where), **(header or {})}
+        dx, dy = jitter * rng.normal(size=2)
+        # Pixel x of a frame shows what is at x + d of the scene: so much its coordinates are short of.
+        moved = np.fft.irfft2(scene * np.exp(1j * (kx * dx + ky * dy)), wide)[_MARGIN:-_MARGIN, _MARGIN:-_MARGIN]
+        linear = np.array([[meta["pc1_1"], meta["pc1_2"]], [meta["pc2_1"], meta["pc2_2"]]])
+        truth[k] = np.array([meta["cdelt1"], meta["cdelt2"]]) * (linear @ [dx, dy])
+        date = Time(meta["date-obs"]) + k * cadence
+        meta |= {"date-obs": date.isot, "mjd-obs": date.mjd}
+        maps.append(sunpy.map.Map((moved + noise * rng.normal(size=shape)).astype(np.float32), meta))
+    return maps, truth * u.arcsec

@@ -1,0 +1,312 @@
+"""Frames in, of any kind, and back in the order and the type that they came in."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import astropy.units as u
+from astropy.time import Time
+from astropy.utils.exceptions import AstropyUserWarning
+from astropy.wcs.wcsapi import BaseLowLevelWCS
+
+from ndcube.ndcube import NDCubeBase
+from ndcube.ndcube_sequence import NDCubeSequenceBase
+from sunpy.map import GenericMap, MapSequence
+
+from sunalign.exceptions import AlignmentError, ImageError, told
+from sunalign.files._fits_blocks import opened, scan
+from sunalign.geometry.observers import spacecraft
+from sunalign.geometry.times import StepTimes
+from sunalign.images import Image
+from sunalign.images.cubes import spectral_image
+from sunalign.reference_builders._frames import Frame, FrameFile, _frame
+
+__all__ = ["Moment", "SequenceFrame", "Sources", "open_sequence"]
+
+
+class Moment(Image):
+    """An image all of whose pixels have one time.
+
+    Rasters that repeat each other have the same delays column by column, so that between any two of them no more time
+    passes than between their middles.
+    """
+
+    @property
+    def times(self) -> StepTimes | None:
+        """One time for all columns."""
+        date = self.date
+        return None if date is None else StepTimes(date, np.zeros(1), "the date its coordinates refer to")
+
+
+@dataclass(frozen=True, eq=False)
+class SequenceFrame:
+    """One frame: everything but its pixels, and how to get them.
+
+    Parameters
+    ----------
+    number : `int`
+        Where it stands in what was given.
+    source : object
+        What was given, for the corrector.
+    head : `~sunalign.images.Image`
+        Its data are not looked at.
+    date : `~astropy.time.Time`
+    frame : `~sunalign.reference_builders._frames.Frame`
+    """
+
+    number: int
+    source: Any
+    head: Moment
+    date: Time
+    frame: Frame
+
+    @property
+    def name(self) -> str:
+        """How to speak of it."""
+        return self.head.name
+
+    @property
+    def path(self) -> Path | None:
+        """Of its file, if it is one."""
+        return self.frame.pixels.path if isinstance(self.frame.pixels, FrameFile) else None
+
+    def read(self) -> tuple[np.ndarray, np.ndarray | None]:
+        """Pixels as they are, and where they are masked."""
+        pixels = self.frame.pixels
+        if isinstance(pixels, FrameFile):
+            try:
+                return pixels.read(slice(None), slice(None)), None
+            finally:
+                pixels.close()
+        if isinstance(pixels, GenericMap):
+            mask = pixels.mask
+            return pixels.data, mask if isinstance(mask, np.ndarray) and mask.ndim else None
+        return pixels.data, None
+
+    @property
+    def light(self) -> str:
+        """What it was taken in: the wavelength of its header, empty if it has none."""
+        for key in ("WAVELNTH", "FILTER", "TDESC1"):
+            value = self.head.meta.get(key) or self.head.meta.get(key.lower())
+            if value not in (None, ""):
+                unit = self.head.meta.get("WAVEUNIT") or self.head.meta.get("waveunit") or ""
+                return f"{value} {unit}".strip()
+        return ""
+
+
+@dataclass(frozen=True, eq=False)
+class Sources:
+    """Frames in the order of time, and the way back.
+
+    Parameters
+    ----------
+    frames : `list` of `SequenceFrame`
+    unreadable : mapping
+        By number in what was given: what is wrong with a frame that is left out.
+    items : sequence
+        What was given, one by one.
+    rebuild : callable
+        Makes of a list of corrected items what was given.
+    names : sequence of `str`
+    """
+
+    frames: list[SequenceFrame]
+    unreadable: Mapping[int, str]
+    items: Sequence[Any]
+    rebuild: Callable[[list[Any]], Any]
+    names: Sequence[str]
+
+
+def open_sequence(given: Any, choices: Mapping[str, Any] | None = None) -> Sources:
+    """Headers of all frames, in the order of time.
+
+    Parameters
+    ----------
+    given : sequence of maps, cubes, paths, `~sunpy.map.MapSequence`, `~ndcube.NDCubeSequence` or `~ndcube.NDCube`
+        A cube has an axis of its own for time.
+    choices : mapping, optional
+        For cubes, as `sunalign.images.cubes.spectral_image` has them.
+
+    Raises
+    ------
+    ~sunalign.exceptions.AlignmentError
+        Fewer than two frames that can be read, a frame without a date, two of one date, or two observers.
+    """
+    items, rebuild = _items(given)
+    if len(items) < 2:
+        raise AlignmentError(
+            f"A sequence has two frames or more; {len(items) or 'none'} {'was' if len(items) == 1 else 'were'} given. "
+            f"To correct one image use sunalign.align() with a reference."
+        )
+    frames, unreadable, names = [], {}, []
+    for number, item in enumerate(items):
+        names.append(_name(item, number))
+        try:
+            frames.append(_opened(number, item, choices or {}))
+        except (OSError, AstropyUserWarning, ImageError) as error:
+            if not isinstance(item, (str, os.PathLike)) or not Path(item).exists():
+                raise
+            unreadable[number] = f"It cannot be read ({told(error)}); fetch it again"
+            continue
+        names[-1] = frames[-1].name
+    if len(frames) < 2:
+        raise AlignmentError(
+            f"Only {len(frames)} of the {len(items)} frames can be read, and two or more are needed. "
+            f"{names[min(unreadable)]}: {unreadable[min(unreadable)]}."
+        )
+    frames.sort(key=lambda frame: float(frame.date.tai.mjd))
+    _refuse_same_dates(frames)
+    _refuse_observers(frames)
+    return Sources(frames, unreadable, items, rebuild, names)
+
+
+def _name(item: Any, number: int) -> str:
+    return Path(item).name if isinstance(item, (str, os.PathLike)) else f"frame {number}"
+
+
+def _items(given: Any) -> tuple[list[Any], Callable[[list[Any]], Any]]:
+    if isinstance(given, MapSequence):
+
+        def maps(new: list[Any]) -> Any:
+            return MapSequence(*new)
+
+        return list(given.maps), maps
+    if isinstance(given, NDCubeSequenceBase):
+
+        def cubes(new: list[Any]) -> Any:
+            return type(given)(new, meta=given.meta, common_axis=given._common_axis)
+
+        return list(given.data), cubes
+    if isinstance(given, NDCubeBase):
+        return _slices(given), list
+    if isinstance(given, (str, os.PathLike, GenericMap, Image)):
+        return [given], list
+    if isinstance(given, (Sequence, Iterator, set, frozenset)):
+        items = sorted(given, key=str) if isinstance(given, (set, frozenset)) else list(given)
+        return items, tuple if isinstance(given, tuple) else list
+    raise AlignmentError(
+        f"Frames are a list of maps, cubes or paths, a MapSequence, an NDCubeSequence or an NDCube with a time axis; "
+        f"got {type(given).__name__}."
+    )
+
+
+def _slices(cube: NDCubeBase) -> list[NDCubeBase]:
+    """Frames of a cube with an axis of its own for time."""
+    wcs: BaseLowLevelWCS = cube.wcs.low_level_wcs
+    kinds = [str(kind) for kind in wcs.world_axis_physical_types]
+    celestial = [k for k, kind in enumerate(kinds) if kind.endswith((".lon", ".lat"))]
+    times = [k for k, kind in enumerate(kinds) if kind == "time"]
+    shape = cube.data.shape
+    sky = wcs.axis_correlation_matrix[celestial].any(axis=0) if celestial else np.zeros(wcs.pixel_n_dim, bool)
+    own = [
+        pixel
+        for k in times
+        for pixel in np.flatnonzero(wcs.axis_correlation_matrix[k])
+        if shape[len(shape) - 1 - pixel] > 1 and wcs.axis_correlation_matrix[:, pixel].sum() >= 1
+    ]
+    # The axis that is time's and, if there are several, not one of the sky's two.
+    own = [p for p in own if not sky[p]] or [p for p in own if len(shape) > 2 and sky.sum() > 2]
+    if not own:
+        raise AlignmentError(
+            f"The cube of shape {shape} has no axis for time of its own, so it is no sequence; give a list of its "
+            f"images, or align it as a whole with sunalign.align()."
+        )
+    axis = len(shape) - 1 - int(own[-1])
+    return [cube[(slice(None),) * axis + (k,)] for k in range(shape[axis])]
+
+
+def _opened(number: int, item: Any, choices: Mapping[str, Any]) -> SequenceFrame:
+    date = None
+    if isinstance(item, NDCubeBase):
+        image = spectral_image(item, **choices)
+        # What is left of a time axis knows better than the date of the whole.
+        date = _cube_date(item) or image.date
+        image = replace(image, name=image.name if image.name != "cube" else f"frame {number}")
+        frame = Frame(image, date, image) if date is not None else None
+    else:
+        frame = None
+        image = item
+        if isinstance(item, (str, os.PathLike)):
+            _refuse_truncated(Path(item))
+    if frame is None:
+        try:
+            frame = _frame(item if image is item else image)
+        except AlignmentError as error:
+            if "has no date" in str(error):
+                raise AlignmentError(
+                    f"Frame {number} has no date, so it has no place in the sequence; add DATE-OBS to its header."
+                ) from None
+            raise
+    head = frame.head
+    named = head.name if item is not head.source or head.meta.get("filename") else f"{head.name} {_stamp(frame.date)}"
+    moment = Moment(head.data, head.grid, head.meta, head.source, named, head.unit)
+    if date is not None:
+        moment.__dict__["date"] = date
+    return SequenceFrame(number, item, moment, frame.date, frame)
+
+
+def _refuse_truncated(path: Path) -> None:
+    """Go through a file's headers: what is missing at its end is told before anything is opened."""
+    if not path.exists():
+        raise ImageError(f"There is no file {path}.")
+    with opened(path) as stream:
+        last = scan(stream, path)[-1]
+        stream.seek(0, os.SEEK_END)
+        if stream.tell() < last.offset + last.size:
+            raise ImageError(f"{path.name} is truncated: it ends inside the data of HDU {last.label}")
+
+
+def _stamp(date: Time) -> str:
+    return str(date.utc.isot)[:19]
+
+
+def _cube_date(cube: NDCubeBase) -> Time | None:
+    """Date of a cube cut from one with a time axis: what is left of that axis."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        dropped = getattr(cube.wcs.low_level_wcs, "dropped_world_dimensions", None) or {}
+        for kind, value in zip(dropped.get("world_axis_physical_types", ()), dropped.get("value", ()), strict=False):
+            if kind == "time":
+                return _as_time(dropped, value)
+        coords = getattr(cube, "global_coords", {})
+        for name in coords:
+            if isinstance(coords[name], Time):
+                return coords[name]
+    return None
+
+
+def _as_time(dropped: Mapping[str, Any], value: Any) -> Time | None:
+    for entry in dropped.get("world_axis_object_classes", {}).values():
+        if isinstance(entry[0], type) and issubclass(entry[0], Time):
+            made = entry[3](value) if len(entry) > 3 else entry[0](value, *entry[1], **entry[2])
+            return made if isinstance(made, Time) else None
+    return None
+
+
+def _refuse_same_dates(frames: Sequence[SequenceFrame]) -> None:
+    for first, second in pairwise(frames):
+        if abs(float((second.date - first.date).to_value(u.s))) < 1e-3:
+            raise AlignmentError(
+                f"{first.name} and {second.name} have the same date, {first.date.utc.isot}; give each frame once, and "
+                f"frames of one detector only."
+            )
+
+
+def _refuse_observers(frames: Sequence[SequenceFrame]) -> None:
+    """Frames of two spacecraft, by their names, are no sequence."""
+    first = frames[0]
+    for frame in frames[1:]:
+        a, b = spacecraft(first.head.meta), spacecraft(frame.head.meta)
+        if a and b and a.upper() != b.upper():
+            raise AlignmentError(
+                f"The frames are of two observers, {a} ({first.name}) and {b} ({frame.name}); a sequence is of one. "
+                f"Align the others with sunalign.align(), which knows of parallax."
+            )

@@ -1,0 +1,152 @@
+"""Bad sequences: each kind has its own sentence. ``CASES`` is read by test_messages.py too."""
+
+import numpy as np
+import pytest
+
+import astropy.units as u
+from astropy.io import fits
+from astropy.wcs import WCS
+
+import sunpy.map
+from ndcube import NDCube
+
+import sunalign
+from sunalign.exceptions import AlignmentDoubtError, AlignmentError, CoverageError, ImageError, SunalignUserWarning
+from sunalign.testing.helpers import small_cube, small_header, small_map, small_sequence, smooth_image
+
+MAPS, _ = small_sequence(6)
+
+
+def align(frames=MAPS, reference=None, **options):
+    return sunalign.align_sequence(frames, reference, **options)
+
+
+def with_cards(frame, **cards):
+    return sunpy.map.Map(frame.data, frame.meta.copy() | {key.replace("_", "-"): v for key, v in cards.items()})
+
+
+def undated():
+    header = {k: v for k, v in small_header((48, 40)).items() if k not in ("date-obs", "mjd-obs")}
+    return (smooth_image(), header)
+
+
+def files(folder, n=4, broken=()):
+    paths = []
+    for k, frame in enumerate(MAPS[:n]):
+        paths.append(folder / f"frame{k}.fits")
+        fits.PrimaryHDU(
+            frame.data, fits.Header({k.upper(): v for k, v in frame.meta.items() if k != "keycomments"})
+        ).writeto(paths[-1])
+        if k in broken:
+            paths[-1].write_bytes(paths[-1].read_bytes()[:9000])
+    return paths
+
+
+def apart():
+    return [m.shift_reference_coord(500 * k * u.arcsec, 0 * u.arcsec) for k, m in enumerate(MAPS)]
+
+
+def unrelated():
+    return [sunpy.map.Map(np.random.default_rng(k).normal(size=m.data.shape) + 100, m.meta) for k, m in enumerate(MAPS)]
+
+
+def black():
+    return [sunpy.map.Map(np.zeros_like(m.data), m.meta) for m in MAPS]
+
+
+def far_reference():
+    return small_map(smooth_image((80, 80)), centre=(5000.0, 0.0))
+
+
+#: What to do in a folder of one's own, the class of the error, and words in it.
+CASES = {
+    "sequence: one frame": (lambda _: align(MAPS[:1]), AlignmentError, "two frames or more"),
+    "sequence: a map": (lambda _: align(MAPS[0]), AlignmentError, "two frames or more"),
+    "sequence: nothing": (lambda _: align([]), AlignmentError, "none were given"),
+    "sequence: a number": (lambda _: align(3), AlignmentError, "got int"),
+    "sequence: no overlap": (lambda _: align(apart()), AlignmentError, "No two neighbours overlap"),
+    "sequence: nothing in common": (lambda _: align(unrelated()), AlignmentError, "no structure in common"),
+    "sequence: two observers": (
+        lambda _: align([*MAPS[:3], with_cards(MAPS[3], telescop="other")]),
+        AlignmentError,
+        "two observers, small .* and other",
+    ),
+    "sequence: same date": (
+        lambda _: align([MAPS[0], with_cards(MAPS[1], date_obs=MAPS[0].meta["date-obs"], mjd_obs=60431.0)]),
+        AlignmentError,
+        "have the same date",
+    ),
+    "sequence: no date": (lambda _: align([undated(), undated()]), AlignmentError, "has no date"),
+    "sequence: all black": (lambda _: align(black()), AlignmentError, "black or saturated"),
+    "sequence: a cube without time": (lambda _: align(small_cube()), AlignmentError, "no axis for time"),
+    "sequence: a reference elsewhere": (
+        lambda _: align(reference=far_reference()),
+        CoverageError,
+        "No reference covers any",
+    ),
+    "sequence: a missing file": (
+        lambda folder: align([*files(folder), folder / "nowhere.fits"]),
+        ImageError,
+        "There is no file",
+    ),
+    "sequence: all truncated": (
+        lambda folder: align(files(folder, broken=range(4))),
+        AlignmentError,
+        "can be read, and two or more are needed",
+    ),
+    "sequence: output of maps": (lambda folder: align(output=folder), AlignmentError, "frames that are paths"),
+    "sequence: output over the frames": (
+        lambda folder: align(files(folder), output=folder),
+        AlignmentError,
+        "is a frame itself",
+    ),
+    "sequence: method": (lambda _: align(method="chain"), ValueError, "'auto', 'pairs' or 'template'"),
+    "sequence: drift": (lambda _: align(drift=True), ValueError, "'auto', 'keep' or 'remove'"),
+    "sequence: max_lag": (lambda _: align(max_lag=0), ValueError, "1 or more"),
+    "sequence: anchor_every": (lambda _: align(anchor_every=1.5), ValueError, "1 or more"),
+    "sequence: max_shift": (lambda _: align(max_shift=3), TypeError, "an angle such as"),
+    "sequence: target_mask": (
+        lambda _: align(target_mask=np.zeros((3, 3), bool)),
+        AlignmentError,
+        "'target_mask' is a boolean array",
+    ),
+    "sequence: doubt as an error": (
+        lambda _: align([*MAPS[:5], sunpy.map.Map(np.zeros_like(MAPS[5].data), MAPS[5].meta)], on_doubt="raise"),
+        AlignmentDoubtError,
+        "Of 6 frames 1 was",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_bad_input_is_refused_in_plain_words(name, tmp_path):
+    act, cls, words = CASES[name]
+    with pytest.raises(cls, match=words):
+        act(tmp_path)
+
+
+def test_a_gap_in_the_middle_leaves_the_larger_part():
+    maps, _ = small_sequence(9)
+    far = [m.shift_reference_coord(2000 * u.arcsec, 0 * u.arcsec) for m in maps[6:]]
+    with pytest.warns(SunalignUserWarning, match="Of 9 frames 3 were not placed"):
+        result = align([*maps[:6], *far])
+    assert result.table["doubtful"].tolist() == [False] * 6 + [True] * 3
+
+
+def test_a_truncated_file_is_named_and_kept_out(tmp_path):
+    paths = files(tmp_path, n=6, broken=[2])
+    with pytest.warns(SunalignUserWarning, match=r"frame2.fits \(It cannot be read"):
+        result = align(paths, output=tmp_path / "out")
+    assert not result.success
+    assert result.aligned[2] is None
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [f"frame{k}.fits" for k in (0, 1, 3, 4, 5)]
+    assert np.isfinite(result.table["shift_x"].value).tolist() == [k != 2 for k in range(6)]
+
+
+def test_a_cube_whose_time_is_the_slits_is_no_sequence():
+    wcs = WCS(naxis=2)
+    wcs.wcs.ctype, wcs.wcs.cunit = ["HPLN-TAN", "HPLT-TAN"], ["arcsec", "arcsec"]
+    wcs.wcs.cdelt = [4, 4]
+    wcs.wcs.set()
+    with pytest.raises(AlignmentError, match="no axis for time"):
+        align(NDCube(smooth_image(), wcs=wcs))

@@ -1,0 +1,75 @@
+"""Cubes with an axis for time, sequences of cubes, and the cube that is made on request."""
+
+import numpy as np
+import pytest
+
+import astropy.units as u
+from astropy.time import Time
+from astropy.wcs import WCS
+
+from ndcube import NDCube, NDCubeSequence
+
+import sunalign
+from sunalign.exceptions import AlignmentError
+from sunalign.testing.helpers import small_sequence
+
+MAPS, TRUTH = small_sequence(6, cadence=2 * u.s)
+
+
+def left_over(result):
+    found = np.stack([result.table["shift_x"].value, result.table["shift_y"].value], axis=1) - TRUTH.value
+    return found - found.mean(axis=0)
+
+
+def time_cube():
+    meta = MAPS[0].meta
+    wcs = WCS(naxis=3)
+    wcs.wcs.ctype, wcs.wcs.cunit = ["HPLN-TAN", "HPLT-TAN", "UTC"], ["arcsec", "arcsec", "s"]
+    wcs.wcs.crpix = [meta["crpix1"], meta["crpix2"], 1]
+    wcs.wcs.crval = [meta["crval1"], meta["crval2"], 0]
+    wcs.wcs.cdelt = [meta["cdelt1"], meta["cdelt2"], 2]
+    wcs.wcs.dateref, wcs.wcs.dateobs = "2024-05-01T00:00:00", "2024-05-01T00:00:00"
+    wcs.wcs.mjdref = 60431.0, 0.0
+    wcs.wcs.aux.dsun_obs, wcs.wcs.aux.hgln_obs, wcs.wcs.aux.hglt_obs = 1.496e11, 0.0, 0.0
+    wcs.wcs.aux.rsun_ref = 6.957e8
+    wcs.wcs.set()
+    return NDCube(np.array([frame.data for frame in MAPS]), wcs=wcs, meta={"telescop": "small"})
+
+
+def test_a_cube_with_a_time_axis_gives_a_list_of_frames():
+    result = sunalign.align_sequence(time_cube(), drift="remove")
+    assert isinstance(result.aligned, list)
+    assert np.abs(left_over(result)).max() < 0.2
+    assert np.allclose((result.table["date"] - Time("2024-05-01")).sec, 2 * np.arange(6), atol=1e-3)
+    for k, frame in enumerate(result.aligned):
+        world = frame.wcs.low_level_wcs.pixel_to_world_values(10, 20)
+        before = time_cube()[k].wcs.low_level_wcs.pixel_to_world_values(10, 20)
+        assert (world[0] - before[0]) * 3600 == pytest.approx(result.table["shift_x"][k].value, abs=1e-2)
+
+
+def test_a_sequence_of_cubes_comes_back_as_one():
+    cubes = NDCubeSequence([NDCube(m.data, wcs=m.wcs, meta=dict(m.meta)) for m in MAPS])
+    aligned, result = cubes.align_to(drift="remove", return_result=True)
+    assert isinstance(aligned, NDCubeSequence)
+    assert np.abs(left_over(result)).max() < 0.2
+    assert aligned[0].data is cubes[0].data
+
+
+def test_one_cube_is_resampled_on_the_first_frame():
+    result = sunalign.align_sequence(MAPS, drift="remove")
+    cube = result.to_cube()
+    assert cube.data.shape == (6, 64, 72)
+    assert np.array_equal(cube.data[0], MAPS[0].data)
+    inner = cube.data[:, 12:-12, 12:-12]
+    before = np.array([frame.data for frame in MAPS])[:, 12:-12, 12:-12]
+    assert np.std(np.diff(inner, axis=0)) < 0.4 * np.std(np.diff(before, axis=0))
+    assert cube.axis_world_coords("time", wcs=cube.extra_coords)[0][3] == MAPS[3].date
+
+
+def test_files_are_no_cube(tmp_path):
+    paths = []
+    for k, frame in enumerate(MAPS[:3]):
+        paths.append(tmp_path / f"{k}.fits")
+        frame.save(paths[-1])
+    with pytest.raises(AlignmentError, match="stay in files"):
+        sunalign.align_sequence(paths).to_cube()
