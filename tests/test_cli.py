@@ -124,14 +124,14 @@ def test_options_reach_the_alignment(files, capsys):
 
 
 def test_values_keep_their_type():
-    from sunalign.cli import _value
+    from sunalign._text import read_value
 
-    assert _value("3") == 3
-    assert _value("(1.0, 99)") == (1.0, 99)
-    assert _value("None") is None
-    assert _value("'3'") == "3"
-    assert _value("Nelder-Mead") == "Nelder-Mead"
-    assert _value("2.5arcsec") == 2.5 * u.arcsec
+    assert read_value("3") == 3
+    assert read_value("(1.0, 99)") == (1.0, 99)
+    assert read_value("None") is None
+    assert read_value("'3'") == "3"
+    assert read_value("Nelder-Mead") == "Nelder-Mead"
+    assert read_value("2.5arcsec") == 2.5 * u.arcsec
 
 
 def test_a_progress_bar_on_a_terminal_only(files, capsys, monkeypatch):

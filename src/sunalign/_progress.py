@@ -16,7 +16,7 @@ def tracked(items: Iterable[T], progress: Progress, description: str) -> Iterabl
     """Show how far an iteration is on a bar made by tqdm, or by a callable like it; the items alone otherwise."""
     if not progress:
         return items
-    shown: Iterable[T] = _maker(progress)(items, desc=description)
+    shown: Iterable[T] = bar_maker(progress)(items, desc=description)
     return shown
 
 
@@ -26,7 +26,7 @@ def reporter(progress: Progress) -> Iterator[Callable[[int, float], None] | None
     if not progress:
         yield None
         return
-    bar = _maker(progress)(desc="sunalign", unit=" images")
+    bar = bar_maker(progress)(desc="sunalign", unit=" images")
     shown = 0
 
     def show(spent: int, best: float) -> None:
@@ -41,7 +41,7 @@ def reporter(progress: Progress) -> Iterator[Callable[[int, float], None] | None
         bar.close()
 
 
-def _maker(progress: Progress) -> Callable[..., Any]:
+def bar_maker(progress: Progress) -> Callable[..., Any]:
     if progress is True:
         from tqdm.auto import tqdm
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import ast
 import os
 import re
 import sys
@@ -17,6 +16,15 @@ from typing import TYPE_CHECKING, Any
 import astropy.units as u
 
 import sunalign
+from sunalign._text import (
+    read_angle,
+    read_bounds,
+    read_duration,
+    read_hdus,
+    read_names,
+    read_pixels,
+    read_setting,
+)
 
 if TYPE_CHECKING:
     from astropy.time import Time
@@ -137,8 +145,8 @@ def _typed(text: str) -> str:
 
 def make_parser() -> argparse.ArgumentParser:
     """Parser of all commands."""
-    from sunalign.archive._command import add_commands as add_archive_commands
-    from sunalign.sequences._command import add_sequence
+    from sunalign.archive.command import add_commands as add_archive_commands
+    from sunalign.sequences.command import add_sequence
 
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--debug", action="store_true", help="show tracebacks, warnings and log messages")
@@ -186,7 +194,7 @@ def _add_raster(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("target", type=Path, metavar="TARGET", help="FITS file of the raster; it is never changed")
     parser.add_argument("directory", type=Path, metavar="DIRECTORY", help="where to look for images, also further down")
     parser.add_argument("--detector", metavar="NAME", help="only images of this detector, such as FSI")
-    parser.add_argument("--max-gap", type=_duration, metavar="TIME", help="longest time without image, such as 20min")
+    parser.add_argument("--max-gap", type=read_duration, metavar="TIME", help="longest time without an image: 20min")
     parser.add_argument(
         "--reference-builder", metavar="NAME", default="synthetic-raster", help="how the reference is made of them"
     )
@@ -195,15 +203,15 @@ def _add_raster(parser: argparse.ArgumentParser) -> None:
 
 def _add_search(parser: argparse.ArgumentParser) -> None:
     search = parser.add_argument_group("search")
-    search.add_argument("--fit", default="shift", metavar="LIST", type=_names,
+    search.add_argument("--fit", default="shift", metavar="LIST", type=read_names,
                         help="what is free, such as shift,scale,drift or shift_x (default: shift)")  # fmt: skip
-    search.add_argument("--max-shift", type=_angle, metavar="ANGLE", help="largest shift (default: 120arcsec)")
-    search.add_argument("--bounds", type=_bounds, nargs="+", action="extend", default=[], metavar="NAME=LOW,HIGH",
+    search.add_argument("--max-shift", type=read_angle, metavar="ANGLE", help="largest shift (default: 120arcsec)")
+    search.add_argument("--bounds", type=read_bounds, nargs="+", action="extend", default=[], metavar="NAME=LOW,HIGH",
                         help="such as scale_x=0.9,1.1 or rotation=-1deg,1deg")  # fmt: skip
     search.add_argument("--optimizer", metavar="NAME")
     search.add_argument("--metric", metavar="NAME")
     search.add_argument("--scaling", metavar="NAME", help="of the intensities: sqrt, log or linear")
-    search.add_argument("--set", type=_setting, nargs="+", action="extend", default=[], metavar="KEY=VALUE",
+    search.add_argument("--set", type=read_setting, nargs="+", action="extend", default=[], metavar="KEY=VALUE",
                         dest="settings", help="options of the plugins, such as n_neighbors=60")  # fmt: skip
     search.add_argument("--n-jobs", type=int, metavar="N", help="worker processes; -1 for one a core")
     search.add_argument("--rng", type=int, metavar="SEED", help="for optimizers that draw")
@@ -222,10 +230,10 @@ def _add_search(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_windows(parser: Any) -> None:
-    parser.add_argument("--hdus", type=_hdus, default="same-pointing", metavar="LIST",
+    parser.add_argument("--hdus", type=read_hdus, default="same-pointing", metavar="LIST",
                         help="images to correct: same-pointing, all, or numbers and names such as 0,1,MgIX "
                         "(default: %(default)s)")  # fmt: skip
-    parser.add_argument("--tolerance", type=_pixels, default=0.1, metavar="PIXELS",
+    parser.add_argument("--tolerance", type=read_pixels, default=0.1, metavar="PIXELS",
                         help="largest error of the written coordinates (default: %(default)s)")  # fmt: skip
 
 
@@ -256,80 +264,6 @@ def _add_demo(parser: argparse.ArgumentParser) -> None:
 
 
 # Values on the command line.
-
-
-def _names(text: str) -> tuple[str, ...]:
-    return tuple(word.strip() for word in text.split(",") if word.strip())
-
-
-def _hdus(text: str) -> str | tuple[int | str, ...]:
-    if text in ("same-pointing", "all"):
-        return text
-    words = _names(text)
-    if not words:
-        raise argparse.ArgumentTypeError(f"{text!r} is not same-pointing, all, or a list such as 0,1,MgIX")
-    return tuple(int(word) if word.isdigit() else word for word in words)
-
-
-def _pixels(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not value > 0:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of pixels above 0, such as 0.1")
-    return value
-
-
-def _angle(text: str) -> u.Quantity:
-    return _quantity(text, u.arcsec, "60arcsec")
-
-
-def _duration(text: str) -> u.Quantity:
-    return _quantity(text, u.s, "20min")
-
-
-def _quantity(text: str, unit: u.UnitBase, example: str) -> u.Quantity:
-    try:
-        value = u.Quantity(text)
-    except (TypeError, ValueError):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number with a unit, such as {example}") from None
-    if value.unit == u.dimensionless_unscaled:
-        raise argparse.ArgumentTypeError(f"{text!r} has no unit; write it like {text}{example.lstrip('0123456789')}")
-    if not value.unit.is_equivalent(unit):
-        raise argparse.ArgumentTypeError(f"{text!r} has the wrong unit; write it like {example}")
-    return value
-
-
-def _value(text: str) -> Any:
-    """Python literal, else Quantity, else the text itself."""
-    try:
-        return ast.literal_eval(text)
-    except (ValueError, SyntaxError, TypeError):
-        pass
-    try:
-        return u.Quantity(text)
-    except (TypeError, ValueError):
-        return text
-
-
-def _setting(text: str) -> tuple[str, Any]:
-    key, equals, value = text.partition("=")
-    if not equals or not key.strip().replace("-", "_").isidentifier():
-        raise argparse.ArgumentTypeError(f"{text!r} is not KEY=VALUE; give files before this option")
-    return key.strip().replace("-", "_"), _value(value.strip())
-
-
-def _bounds(text: str) -> tuple[str, tuple[Any, ...]]:
-    name, equals, pair = text.partition("=")
-    values = tuple(_value(value.strip()) for value in pair.split(","))
-    if not equals or len(values) != 2 or any(isinstance(value, str) for value in values):
-        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=LOW,HIGH, such as rotation=-1deg,1deg")
-    name = name.strip()
-    angle = name.startswith("shift") or name == "rotation"
-    if angle and not all(isinstance(value, u.Quantity) for value in values):
-        raise argparse.ArgumentTypeError(f"{text!r}: {name} is an angle, and has a unit, such as {name}=-1deg,1deg")
-    return name, values
 
 
 # The commands.
@@ -477,7 +411,7 @@ def _same(one: Path, other: Path | None) -> bool:
 
 def _write(options: argparse.Namespace, result: AlignmentResult) -> None:
     from sunalign.files.io import apply_to_file, atomic_write, save_correction
-    from sunalign.visualization._axes import off_screen
+    from sunalign.visualization.axes import off_screen
 
     overwrite: bool = options.overwrite
     if options.output is not None:
@@ -580,7 +514,7 @@ def _demo(options: argparse.Namespace) -> int:
     from sunalign.demo import run_demo
 
     if options.archive:
-        from sunalign.archive._demo import run_archive_demo
+        from sunalign.archive.demo import run_archive_demo
 
         run_archive_demo(options.out, seed=options.seed, overwrite=options.overwrite)
         return GOOD  # That one is doubtful and one broken is what it shows.

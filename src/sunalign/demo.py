@@ -56,7 +56,7 @@ def run_demo(
     """
     import sunalign
     from sunalign.files.io import apply_to_file, atomic_write
-    from sunalign.visualization._axes import off_screen
+    from sunalign.visualization.axes import off_screen
 
     imager, raster, aligned, figure = (Path(directory) / name for name in _FILES)
     _check(directory, overwrite)
@@ -151,7 +151,7 @@ def draw(result: AlignmentResult) -> Figure:
     -------
     `~matplotlib.figure.Figure`
     """
-    from sunalign.visualization._axes import new_figure, picture_of, plain_wcs, sky_axes
+    from sunalign.visualization.axes import new_figure, picture_of, plain_wcs, sky_axes
 
     picture = picture_of(result)
     wcs = plain_wcs(picture.grid)

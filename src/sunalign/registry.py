@@ -28,7 +28,7 @@ KINDS: dict[type[Plugin], tuple[str, str]] = {
 
 
 @cache
-def _entry_points(group: str) -> dict[str, tuple[EntryPoint, ...]]:
+def advertised(group: str) -> dict[str, tuple[EntryPoint, ...]]:
     # Python 3.11 can list one entry point twice when a path occurs twice on sys.path, hence the dict on
     # (name, value, distribution). Order is not promised, hence the sort.
     unique = {(ep.name, ep.value, _distribution(ep)): ep for ep in entry_points(group=group)}
@@ -40,7 +40,7 @@ def _entry_points(group: str) -> dict[str, tuple[EntryPoint, ...]]:
 
 def clear_cache() -> None:
     """Forget what is installed, so that the next call looks again."""
-    _entry_points.cache_clear()
+    advertised.cache_clear()
 
 
 def _distribution(ep: EntryPoint) -> str:
@@ -49,7 +49,7 @@ def _distribution(ep: EntryPoint) -> str:
 
 def names(kind: type[Plugin]) -> tuple[str, ...]:
     """Names of the installed plugins of one kind, sorted; nothing is imported."""
-    return tuple(sorted(_entry_points(KINDS[kind][0])))
+    return tuple(sorted(advertised(KINDS[kind][0])))
 
 
 def installed() -> list[dict[str, str]]:
@@ -63,7 +63,7 @@ def installed() -> list[dict[str, str]]:
             "version": ep.dist.version if ep.dist is not None else "",
         }
         for group, word in KINDS.values()
-        for name, owners in _entry_points(group).items()
+        for name, owners in advertised(group).items()
         for ep in owners
     ]
 
@@ -87,7 +87,7 @@ def load(kind: type[P], name: str) -> type[P]:
         It cannot be imported, or is not of that kind.
     """
     group, word = KINDS[kind]
-    owners = _entry_points(group).get(name) or _entry_points(group).get(name.replace("_", "-"))
+    owners = advertised(group).get(name) or advertised(group).get(name.replace("_", "-"))
     if not owners:
         raise UnknownPluginError(_unknown(word, name, names(kind)))
     if len(owners) > 1:
@@ -130,7 +130,7 @@ def name_of(plugin: Plugin) -> str:
     for kind, (group, _) in KINDS.items():
         if isinstance(plugin, kind):
             target = f"{type(plugin).__module__}:{type(plugin).__qualname__}"
-            for name, owners in _entry_points(group).items():
+            for name, owners in advertised(group).items():
                 if any(_same_target(ep.value, target, type(plugin)) for ep in owners):
                     return name
     return type(plugin).__name__

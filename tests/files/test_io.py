@@ -21,8 +21,8 @@ from sunalign.correction import Correction
 from sunalign.correctors import apply_to_windows
 from sunalign.exceptions import CorrectionError, ImageError, SunalignUserWarning
 from sunalign.files import _fits_record, io
-from sunalign.files._fits_blocks import opened, scan
 from sunalign.files._fits_record import last_step
+from sunalign.files.fits_blocks import opened, scan
 from sunalign.files.io import apply_to_file, atomic_write, load_correction, save_correction, undo_file
 
 CORRECTION = Correction.from_parameters(

@@ -23,7 +23,7 @@ from sunalign.exceptions import SunalignUserWarning
 from sunalign.files.catalog import _entry
 from sunalign.geometry.dates import is_time_axis, read_date, read_dates, time_scale
 from sunalign.images import to_image
-from sunalign.reference_builders._frames import open_frames
+from sunalign.images.frames import open_frames
 from sunalign.testing.helpers import small_map
 
 #: But for those that are no images.

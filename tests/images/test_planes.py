@@ -14,7 +14,7 @@ from sunalign import Correction
 from sunalign.exceptions import CorrectionError, SunalignUserWarning
 from sunalign.files.io import apply_to_file
 from sunalign.images import to_image
-from sunalign.reference_builders._frames import open_frames
+from sunalign.images.frames import open_frames
 from sunalign.testing.helpers import small_header, small_map, smooth_image
 from sunalign.wcs.distortion import pointing_tables, without_distortion
 

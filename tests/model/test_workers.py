@@ -21,7 +21,7 @@ POINTS = np.array([[0.0, 0.0], [4.0, -4.0], [5.6, -4.4], [-9.0, 3.0], [1.0, 1.0]
 
 
 def pids():
-    return set(_workers._executor(2)._processes)
+    return set(_workers.reusable_executor(2)._processes)
 
 
 @pytest.fixture
@@ -118,7 +118,7 @@ def test_workers_are_started_once_and_kept(pool):
 
 def test_workers_compute_with_one_thread(pool):
     pool.scores(POINTS)
-    executor = _workers._executor(2)
+    executor = _workers.reusable_executor(2)
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         assert executor.submit(os.getenv, name).result() == "1"
 

@@ -210,7 +210,7 @@ def test_files_are_opened_once_and_read_in_part(paths, truth, monkeypatch):
     def forbidden(self):
         raise AssertionError("All of a frame was read.")
 
-    monkeypatch.setattr("sunalign.reference_builders._frames.fits.open", counting_open)
+    monkeypatch.setattr("sunalign.images.frames.fits.open", counting_open)
     for cls in (fits.PrimaryHDU, fits.CompImageHDU):
         monkeypatch.setattr(cls, "data", property(forbidden))
     built = SyntheticRaster().build(paths, to_image(truth)).within(40 * ARCSEC)

@@ -21,7 +21,7 @@ import sunalign
 from sunalign import simulate
 from sunalign.model.reference import Reference
 from sunalign.visualization import blink, plot_alignment, plot_residual
-from sunalign.visualization._axes import corrected_wcs, off_screen, plain_wcs
+from sunalign.visualization.axes import corrected_wcs, off_screen, plain_wcs
 
 ALL = ("shift", "scale", "rotation")
 

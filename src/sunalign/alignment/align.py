@@ -38,7 +38,7 @@ from sunalign.correctors import corrector_for
 from sunalign.images import to_image
 from sunalign.model.budget import Budget
 from sunalign.model.intensity import IntensityScaling, make_scaling
-from sunalign.pointing._model import DriftOptions
+from sunalign.pointing.options import DriftOptions
 from sunalign.result import AlignmentResult
 
 __all__ = ["align"]

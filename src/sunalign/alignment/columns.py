@@ -17,15 +17,15 @@ from sunalign.alignment.inputs import neglected
 from sunalign.alignment.search import Search, reach
 from sunalign.alignment.slit import Slit
 from sunalign.exceptions import AlignmentError
-from sunalign.files._pointing_tables import OWN, FileTable, named_tables, read_tables
+from sunalign.files.pointing_tables import OWN, FileTable, named_tables, read_tables
 from sunalign.images import Image
 from sunalign.model.reference import Reference
-from sunalign.pointing._displaced import displaced, in_pixels
-from sunalign.pointing._drift import Drift
-from sunalign.pointing._fit import check_metric, fit_drift, known_drift, known_pointing, split_drift
-from sunalign.pointing._memory import held
-from sunalign.pointing._model import DriftOptions
-from sunalign.pointing._templates import Template, table_template, templates_of
+from sunalign.pointing.displaced import displaced, in_pixels
+from sunalign.pointing.drift import Drift
+from sunalign.pointing.fit import check_metric, fit_drift, known_drift, known_pointing, split_drift
+from sunalign.pointing.memory import held
+from sunalign.pointing.options import DriftOptions
+from sunalign.pointing.templates import Template, table_template, templates_of
 
 if TYPE_CHECKING:
     from sunalign.result import AlignmentResult

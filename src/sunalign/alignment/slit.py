@@ -29,15 +29,15 @@ from sunalign.alignment.inputs import prepare
 from sunalign.alignment.scaled import compared, without_hot_pixels
 from sunalign.correction import Correction
 from sunalign.exceptions import AlignmentError, ImageError
-from sunalign.files._fits_blocks import opened, scan
+from sunalign.files.fits_blocks import opened, scan
 from sunalign.geometry.coordinates import PixelGrid
 from sunalign.geometry.times import StepTimes
 from sunalign.images import Image, clean_data
-from sunalign.images._cube_sky import CubeSky, cube_sky, window_name
-from sunalign.images._cube_times import _sources
+from sunalign.images.cube_times import time_sources
+from sunalign.images.cubes import CubeSky, cube_sky, window_name
 from sunalign.model.intensity import IntensityScaling
 from sunalign.model.problem import Problem
-from sunalign.pointing._displaced import displaced
+from sunalign.pointing.displaced import displaced
 from sunalign.wcs.celestial import celestial_wcs
 from sunalign.wcs.metadata import add_history, copied, history_entry, update_cards
 from sunalign.wcs.refit import refit
@@ -266,7 +266,7 @@ def _at_slit(grid: PixelGrid) -> PixelGrid:
 
 def _cube_slit(cube: NDCubeBase) -> Slit | None:
     # That module also teaches `to_image` what a cube is.
-    from sunalign.images.cubes import _off_slit
+    from sunalign.images.cubes import off_slit
 
     meta = cube.meta if isinstance(cube.meta, Mapping) else {}
     sky = _sky(cube)
@@ -282,7 +282,7 @@ def _cube_slit(cube: NDCubeBase) -> Slit | None:
     count = valid.sum(axis=-1)
     data = np.where(count > 0, np.where(valid, values, 0.0).sum(axis=-1) / np.maximum(count, 1), np.nan)
     data = data.reshape(data.shape[0], -1)
-    data[_off_slit(meta, sky, len(data), name)] = np.nan
+    data[off_slit(meta, sky, len(data), name)] = np.nan
     image = Image(data, PixelGrid(sky.wcs, data.shape), meta, None, name, cube.unit)
     return Slit(_timed(image, times), times, cube)
 
@@ -296,7 +296,7 @@ def _sky(cube: NDCubeBase) -> CubeSky | None:
 
 def _cube_times(image: Image) -> tuple[StepTimes | None, int | None]:
     """Times of the exposures of a cube along an axis of their own, and that array axis."""
-    for times, axes, origin in _sources(image):
+    for times, axes, origin in time_sources(image):
         kept = [axis for axis, size in zip(axes, times.shape, strict=True) if size > 1]
         if len(kept) <= 1:
             flat = times.reshape(-1) if times.shape else Time([times])

@@ -8,12 +8,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from sunalign.archive._demo import simulate_archive
     from sunalign.archive._manifest import Manifest, Task, read_manifest
     from sunalign.archive._match import make_manifest
     from sunalign.archive._run import align_archive
     from sunalign.archive._table import read_results
     from sunalign.archive._trend import fit_trend
+    from sunalign.archive.demo import simulate_archive
 
 __all__ = [
     "Manifest",
@@ -35,7 +35,7 @@ _HOMES = {
     "make_manifest": "_match",
     "read_manifest": "_manifest",
     "read_results": "_table",
-    "simulate_archive": "_demo",
+    "simulate_archive": "demo",
 }
 
 

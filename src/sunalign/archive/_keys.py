@@ -56,7 +56,7 @@ def _name(path: str) -> str:
 
 def _sum(path: Path) -> str | None:
     """Hash of all headers, which hold the DATASUM of all data; `None` where one has none."""
-    from sunalign.files._fits_blocks import opened, scan
+    from sunalign.files.fits_blocks import opened, scan
 
     try:
         with opened(path) as stream:

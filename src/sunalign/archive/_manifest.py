@@ -294,10 +294,10 @@ def _check_places(places: Mapping[str, Any]) -> None:
     if places["references"] is not None and not places["references"]:
         raise ValueError("Its 'references' are empty.")
     if places["max_gap"] is not None:
-        from sunalign.cli import _duration
+        from sunalign._text import read_duration
 
         try:
-            _duration(places["max_gap"])
+            read_duration(places["max_gap"])
         except Exception as error:
             raise ValueError(f"'max_gap': {error}.") from error
 

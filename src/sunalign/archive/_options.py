@@ -135,8 +135,8 @@ def _word(value: Any) -> str:
     return value
 
 
-def _angle(value: Any) -> u.Quantity:
-    from sunalign.cli import _angle as read
+def read_angle(value: Any) -> u.Quantity:
+    from sunalign._text import read_angle as read
 
     return read(str(value))
 
@@ -152,7 +152,7 @@ def _number(kind: Callable[[Any], Any]) -> Callable[[Any], Any]:
 
 
 def _pairs(value: Any) -> dict[str, tuple[Any, ...]]:
-    from sunalign.cli import _bounds as read
+    from sunalign._text import read_bounds as read
 
     if isinstance(value, str):
         return dict(read(part) for part in re.split(r"[;\s]+(?=[a-z_]+\s*=)", value) if part)
@@ -174,7 +174,7 @@ def _pair_of_angles(value: Any) -> u.Quantity:
     parts = value.split(",") if isinstance(value, str) else list(value)
     if len(parts) != 2:
         raise ValueError(f"two angles are needed, such as 100arcsec,-200arcsec; got {value!r}")
-    return u.Quantity([_angle(part) for part in parts])
+    return u.Quantity([read_angle(part) for part in parts])
 
 
 def _start(value: Any) -> Any:
@@ -191,7 +191,7 @@ def _start(value: Any) -> Any:
 
 
 def _loose(value: Any) -> Any:
-    from sunalign.cli import _value as read
+    from sunalign._text import read_value as read
 
     if isinstance(value, list):
         return tuple(_loose(item) for item in value)
@@ -205,7 +205,7 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "reference_builder": _word,
     "scaling": _word,
     "working_grid": _word,
-    "max_shift": _angle,
+    "max_shift": read_angle,
     "bounds": _pairs,
     "start": _start,
     "pivot": _pair_of_angles,

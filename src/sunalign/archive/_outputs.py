@@ -17,7 +17,7 @@ import astropy.units as u
 from astropy.io import fits
 
 from sunalign.alignment.start import middle
-from sunalign.files.io import _suffix, apply_to_file
+from sunalign.files.io import apply_to_file, suffix_of
 from sunalign.visualization import report
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ def write_outputs(
     """
     made: dict[str, Path] = {}
     if job.corrected and result.success:
-        made["corrected"] = store.path("corrected", job.id, _suffix(Path(job.target)) or ".fits")
+        made["corrected"] = store.path("corrected", job.id, suffix_of(Path(job.target)) or ".fits")
         lines = f"{result.provenance()}\nsunalign archive task {job.id}, key {job.key}"
         apply_to_file(job.target, result.correction, made["corrected"], overwrite=True, provenance=lines, **options)
     if job.thumbnails:
@@ -183,16 +183,16 @@ def page(job: Job, result: AlignmentResult, record: Mapping[str, Any], picture: 
         )
     body += [
         "<h2>Parameters</h2>",
-        report._parameters(result),
+        report.parameters_html(result),
         "<h2>Quality</h2>",
-        report._quality(result.quality),
+        report.quality_html(result.quality),
         "<h2>Task</h2>",
-        report._table(("", ""), facts),
+        report.table_html(("", ""), facts),
         "<h2>Provenance</h2>",
-        report._provenance(result),
+        report.provenance_html(result),
     ]
     return (
         f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<title>{name}</title>\n'
         f'<meta name="viewport" content="width=device-width, initial-scale=1">\n<link rel="icon" href="data:,">\n'
-        f"<style>{report._STYLE}</style>\n</head>\n<body>\n" + "\n".join(body) + "\n</body>\n</html>\n"
+        f"<style>{report.STYLE}</style>\n</head>\n<body>\n" + "\n".join(body) + "\n</body>\n</html>\n"
     )

@@ -153,7 +153,7 @@ def _found(
     task: Task, references: References, record: dict[str, Any], target: dict[str, Any]
 ) -> tuple[tuple[str, ...], str, tuple[float, float] | None]:
     """References by time, why there is none, and the target's span."""
-    from sunalign.cli import _duration
+    from sunalign._text import read_duration
 
     assert task.directory is not None
     span = record.get("span") if [target] == (record.get("inputs") or [])[:1] else None
@@ -163,7 +163,7 @@ def _found(
         return (), "", None  # Nothing can be sought for it; the task will say what is wrong with it.
     # A builder that takes one image gets the one nearest in time.
     nearest = True if task.options.get("reference_builder") == "image" else None
-    gap = None if task.max_gap is None else _duration(task.max_gap)
+    gap = None if task.max_gap is None else read_duration(task.max_gap)
     try:
         paths = references.find(task.directory, task.detector, span, nearest, gap, Path(task.target))
     except CoverageError as error:

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sunalign.files.io import _plain, atomic_write
+from sunalign.files.io import atomic_write, plain_values_of
 
 __all__ = ["FINISHED", "STATES", "Claim", "Store"]
 
@@ -126,7 +126,7 @@ class Store:
                 "extra": {key: value for key, value in result.to_dict().items() if key != "correction"},
             }
         document["task"] = {**record, "written": secrets.token_hex(8)}
-        text = json.dumps(_plain(document), allow_nan=False)
+        text = json.dumps(plain_values_of(document), allow_nan=False)
         with atomic_write(self.path("record", task, ".json"), overwrite=True) as temporary:
             temporary.write_text(text + "\n", encoding="utf-8")
 

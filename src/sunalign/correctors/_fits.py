@@ -13,8 +13,8 @@ from sunalign.abc import Corrector
 from sunalign.correction import Correction
 from sunalign.correctors._wcs import check_tolerance
 from sunalign.exceptions import CorrectionError
-from sunalign.files._pointing_write import check_lookup
 from sunalign.files.io import aligned_path, apply_to_file
+from sunalign.files.pointing_write import check_lookup
 
 __all__ = ["FITSCorrector"]
 

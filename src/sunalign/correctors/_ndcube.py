@@ -19,9 +19,10 @@ from ndcube.wcs.wrappers import CompoundLowLevelWCS, ReorderedLowLevelWCS, Resam
 
 from sunalign.abc import Corrector
 from sunalign.correction import Correction
-from sunalign.correctors._wcs import check_tolerance, corrected_wcs, own_uncertainty
+from sunalign.correctors._wcs import check_tolerance, corrected_wcs
 from sunalign.exceptions import CorrectionError
 from sunalign.geometry.coordinates import angles, direction
+from sunalign.wcs.copies import with_wcs
 from sunalign.wcs.metadata import add_history, copied, history_entry, update_cards
 from sunalign.wcs.refit import refit
 from sunalign.wcs.sky_part import SkyPart
@@ -61,7 +62,7 @@ class NDCubeCorrector(Corrector):
             )
         low = corrected_low_level(target.wcs.low_level_wcs, correction, target.data.shape, self.tolerance)
         wcs = low if isinstance(target.wcs, WCS) else _as_high_level(low)
-        return _with_wcs(target, wcs, _meta(target, correction, history_entry(correction, provenance)))
+        return with_wcs(target, wcs, _meta(target, correction, history_entry(correction, provenance)))
 
 
 def corrected_low_level(
@@ -257,21 +258,3 @@ def _says_the_same(meta: Mapping[str, Any], wcs: WCS) -> bool:
         np.allclose(getattr(one, name), getattr(two, name), rtol=1e-7, atol=1e-10)
         for name in ("rows", "crpix", "crval")
     )
-
-
-def _with_wcs(target: NDCubeBase, wcs: Any, meta: Any) -> NDCubeBase:
-    """Copy of a cube that shares its data and mask and has other coordinates."""
-    new = copy.copy(target)
-    # NDData lets `wcs` be set once only; the parts that refer back to their cube need their own copies.
-    new._wcs = None
-    new.wcs = wcs
-    new.meta = meta
-    for name in ("_extra_coords", "_global_coords"):
-        linked = target.__dict__.get(f"_{name}")
-        if linked is not None:
-            new.__dict__.pop(f"_{name}")
-            setattr(new, name, copy.copy(linked))
-    if getattr(new, "_plotter", None) is not None:
-        new.plotter = type(new._plotter)
-    own_uncertainty(new)
-    return new

@@ -19,6 +19,7 @@ from sunpy.util.exceptions import SunpyMetadataWarning
 from sunalign.abc import Corrector
 from sunalign.correction import Correction
 from sunalign.exceptions import CorrectionError
+from sunalign.wcs.copies import own_uncertainty
 from sunalign.wcs.distortion import misread_by_map
 from sunalign.wcs.header import plain_values
 from sunalign.wcs.keywords import keywords
@@ -29,7 +30,7 @@ from sunalign.wcs.refit import refit
 from sunalign.wcs.sky_part import SkyPart
 from sunalign.wcs.solve import Solution, check_residual, is_nothing, sample_pixels, solve
 
-__all__ = ["WCSCorrector", "check_tolerance", "corrected_wcs", "own_uncertainty"]
+__all__ = ["WCSCorrector", "check_tolerance", "corrected_wcs"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -219,12 +220,6 @@ def _with_cards(target: GenericMap, cards: Mapping[str, float]) -> GenericMap:
     new.__dict__.pop("_meta_hash", None)
     own_uncertainty(new)
     return new
-
-
-def own_uncertainty(new: Any) -> None:
-    """Give a copy its own uncertainty object, over the same array: it knows its parent only weakly."""
-    if new.uncertainty is not None:
-        new.uncertainty = type(new.uncertainty)(new.uncertainty.array, unit=new.uncertainty.unit, copy=False)
 
 
 def _wcs_values(wcs: WCS, crota: bool) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from sunalign.correction import Correction
 from sunalign.exceptions import CorrectionError
-from sunalign.files._fits_blocks import HDU
+from sunalign.files.fits_blocks import HDU
 from sunalign.wcs.refit import refit
 from sunalign.wcs.same_pointing import same_pointing
 from sunalign.wcs.sky_part import SkyPart

@@ -13,7 +13,7 @@ from typing import Any
 from astropy.io import fits
 
 from sunalign.exceptions import CorrectionError
-from sunalign.files._fits_blocks import CARD, HDU
+from sunalign.files.fits_blocks import CARD, HDU
 from sunalign.wcs.header import plain_values
 
 __all__ = ["RECORD", "last_step", "with_changes", "without_changes"]

@@ -22,10 +22,10 @@ from astropy.table import QTable
 
 from sunalign.correction import Correction
 from sunalign.exceptions import CorrectionError, warn_user
-from sunalign.files._fits_blocks import HDU, opened, scan, write
 from sunalign.files._fits_images import base_image, changed_cards, chosen_images
 from sunalign.files._fits_record import RECORD, last_step, with_changes, without_changes
-from sunalign.files._pointing_write import STEP, column_writer
+from sunalign.files.fits_blocks import HDU, opened, scan, write
+from sunalign.files.pointing_write import STEP, column_writer
 from sunalign.wcs.metadata import history_entry
 
 __all__ = ["apply_to_file", "atomic_write", "check_output", "load_correction", "save_correction", "undo_file"]
@@ -56,7 +56,7 @@ def atomic_write(path: str | os.PathLike[str], overwrite: bool = False) -> Itera
     """
     final = Path(os.path.realpath(path))
     check_output(final, overwrite)
-    temporary = final.with_name(f".{_stem(final)[:40]}.{secrets.token_hex(6)}{_suffix(final)}")
+    temporary = final.with_name(f".{_stem(final)[:40]}.{secrets.token_hex(6)}{suffix_of(final)}")
     # 'x' and not mkstemp: the file gets the permissions any new file gets.
     with temporary.open("xb"):
         pass
@@ -138,18 +138,18 @@ def _sync(path: Path) -> None:
             os.close(descriptor)
 
 
-def _suffix(path: Path) -> str:
+def suffix_of(path: Path) -> str:
     return "".join(path.suffixes[-2:]) if path.suffix == ".gz" else path.suffix
 
 
 def _stem(path: Path) -> str:
-    return path.name.removesuffix(_suffix(path))
+    return path.name.removesuffix(suffix_of(path))
 
 
 def aligned_path(path: str | os.PathLike[str]) -> Path:
     """Name of the corrected copy of a file: ``raster.fits`` gives ``raster_aligned.fits``."""
     path = Path(path)
-    return path.with_name(f"{_stem(path)}_aligned{_suffix(path)}")
+    return path.with_name(f"{_stem(path)}_aligned{suffix_of(path)}")
 
 
 def save_correction(
@@ -179,8 +179,8 @@ def save_correction(
     document = {
         "format": "sunalign correction",
         "version": 1,
-        "correction": _plain(correction.to_dict()),
-        "extra": _plain(dict(extra or {})),
+        "correction": plain_values_of(correction.to_dict()),
+        "extra": plain_values_of(dict(extra or {})),
     }
     with atomic_write(path, overwrite) as temporary:
         temporary.write_text(json.dumps(document, indent=2, allow_nan=False) + "\n", encoding="utf-8")
@@ -209,16 +209,16 @@ def load_correction(path: str | os.PathLike[str]) -> Correction:
     return Correction.from_dict(values)
 
 
-def _plain(value: Any) -> Any:
+def plain_values_of(value: Any) -> Any:
     """Value as JSON has it: not finite is null."""
     if isinstance(value, u.Quantity):
-        return {"value": _plain(value.value), "unit": str(value.unit)}
+        return {"value": plain_values_of(value.value), "unit": str(value.unit)}
     if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {str(key): plain_values_of(item) for key, item in value.items()}
     if isinstance(value, (np.ndarray, np.generic)):
-        return _plain(value.tolist())
+        return plain_values_of(value.tolist())
     if isinstance(value, (list, tuple, set, frozenset)):
-        return [_plain(item) for item in value]
+        return [plain_values_of(item) for item in value]
     if isinstance(value, float):
         return value if np.isfinite(value) else None
     return value if value is None or isinstance(value, (str, bool, int)) else str(value)

@@ -2,7 +2,7 @@
 
 A slit raster has one time for every column. In FITS it is a time axis that depends on the pixel axis x (``PC3_1`` in
 the maps of SPICE, ``PC4_1`` in its cubes; FITS paper IV, Rots et al. 2015, A&A 574, A36), in an `~ndcube.NDCube` a
-world axis or an extra coordinate (see `sunalign.images._cube_times`). An image has one time for all.
+world axis or an extra coordinate (see `sunalign.images.cube_times`). An image has one time for all.
 """
 
 from __future__ import annotations

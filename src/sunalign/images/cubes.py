@@ -100,7 +100,7 @@ def spectral_image(
     part = selected(cube, interval(cube, wavelength, width, line), name)
     data = _reduced(_valid(cube, part), sky, reduce)
     if mask_dumbbells:
-        data[_off_slit(meta, sky, data.shape[0], name)] = np.nan
+        data[off_slit(meta, sky, data.shape[0], name)] = np.nan
     grid = pixel_grid(sky.wcs, data.shape, name)
     return along_steps(Image(data, grid, meta, cube, label or "cube", cube.unit))
 
@@ -146,7 +146,7 @@ def _reduced(values: np.ndarray, sky: CubeSky, reduce: Reduction) -> np.ndarray:
 # Rows beyond the slit
 
 
-def _off_slit(meta: Mapping[str, Any], sky: CubeSky, n_rows: int, name: str) -> np.ndarray:
+def off_slit(meta: Mapping[str, Any], sky: CubeSky, n_rows: int, name: str) -> np.ndarray:
     """Rows of a SPICE window that are not well inside the slit."""
     none = np.zeros(n_rows, bool)
     if "SPICE" not in str(meta.get("INSTRUME", "")).upper():

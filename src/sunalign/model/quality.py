@@ -225,7 +225,7 @@ def covariance(problem: Problem, space: SearchSpace, x: np.ndarray) -> np.ndarra
     unknown = np.full((p, p), np.nan)
     if equations.score == 0.0:
         return unknown
-    shares = ncc.block_scores(sampled, jacobian, problem.target.data, mask, _block(problem, p))
+    shares = ncc.block_scores(sampled, jacobian, problem.target.data, mask, block_shape(problem, p))
     n_blocks = int(np.count_nonzero(np.any(shares != 0, axis=0)))
     if n_blocks <= p:
         return unknown
@@ -268,7 +268,7 @@ def _curvature(problem: Problem, x: np.ndarray, steps: np.ndarray, hessian: np.n
     return (curvature + curvature.T) / 2
 
 
-def _block(problem: Problem, p: int) -> tuple[int, int]:
+def block_shape(problem: Problem, p: int) -> tuple[int, int]:
     """Height and width, in pixels of the target, of ten reference pixels; fewer where that leaves few blocks for p."""
     size, shape = np.array(problem.target.grid.pixel_size), np.array(problem.target.grid.shape[::-1])
     side = _BLOCK

@@ -73,7 +73,7 @@ class WorkerPool:
             raise WorkerError(_DIED) from error
 
     def _submit(self, path: str, points: np.ndarray) -> list[float]:
-        executor = _executor(self.n_jobs)
+        executor = reusable_executor(self.n_jobs)
         chunks = np.array_split(points, min(self.n_jobs, len(points)))
         futures: list[Any] = [executor.submit(_score_chunk, path, self.token, chunk) for chunk in chunks]
         return [score for future in futures for score in future.result()]
@@ -98,7 +98,7 @@ _DIED = (
 )
 
 
-def _executor(n_jobs: int) -> Any:
+def reusable_executor(n_jobs: int) -> Any:
     """Return the workers that are there, or new ones where there are none or they broke."""
     from joblib.externals.loky import get_reusable_executor
 

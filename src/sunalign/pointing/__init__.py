@@ -5,9 +5,9 @@ holds what it is told by: `Template`, `step`, `sine` and `table_template` for ``
 it, and `read_pointing` and `load_pointing` for what files say.
 """
 
-from sunalign.files._pointing_tables import load_pointing, read_pointing
-from sunalign.pointing._drift import Drift
-from sunalign.pointing._model import DriftOptions
-from sunalign.pointing._templates import Template, sine, step, table_template
+from sunalign.files.pointing_tables import load_pointing, read_pointing
+from sunalign.pointing.drift import Drift
+from sunalign.pointing.options import DriftOptions
+from sunalign.pointing.templates import Template, sine, step, table_template
 
 __all__ = ["Drift", "DriftOptions", "Template", "load_pointing", "read_pointing", "sine", "step", "table_template"]

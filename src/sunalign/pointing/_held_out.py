@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from sunalign.pointing._equations import ColumnSums, equations
-from sunalign.pointing._model import PointingModel
 from sunalign.pointing._solve import Solution
 from sunalign.pointing._strength import posterior
+from sunalign.pointing.options import PointingModel
 
 __all__ = ["held_out_gain"]
 
@@ -27,7 +27,7 @@ def held_out_gain(solution: Solution, model: PointingModel, index: int, columns:
     ----------
     solution : `~sunalign.pointing._solve.Solution`
         Around which all is linear.
-    model : `~sunalign.pointing._model.PointingModel`
+    model : `~sunalign.pointing.options.PointingModel`
     index : `int`
         Of the template.
     columns : `numpy.ndarray`

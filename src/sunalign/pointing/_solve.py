@@ -11,12 +11,12 @@ from sunalign.abc import SupportsGaussNewton
 from sunalign.geometry.coordinates import ARCSEC
 from sunalign.metrics import NCC
 from sunalign.model.problem import Problem
-from sunalign.model.quality import _block as residual_block
+from sunalign.model.quality import block_shape as residual_block
 from sunalign.model.search_space import SearchSpace
-from sunalign.pointing._displaced import displaced, in_pixels
 from sunalign.pointing._equations import ColumnSums, Equations, Rows, equations, linearized, metric_equations
-from sunalign.pointing._model import PointingModel
 from sunalign.pointing._strength import Posterior, posterior
+from sunalign.pointing.displaced import displaced, in_pixels
+from sunalign.pointing.options import PointingModel
 
 __all__ = ["Solution", "State", "columns_of", "displaced_problem", "solve"]
 

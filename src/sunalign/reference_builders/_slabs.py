@@ -15,9 +15,9 @@ from sunalign.exceptions import CoverageError
 from sunalign.geometry.coordinates import ARCSEC, PixelGrid
 from sunalign.geometry.mapping import PixelMapping
 from sunalign.images import Image
+from sunalign.images.frames import Frame
 from sunalign.model.interpolation import SplineImage
 from sunalign.model.reference import Reference, Transform
-from sunalign.reference_builders._frames import Frame
 
 __all__ = ["Blur", "RasterReference", "Schedule", "Slab"]
 

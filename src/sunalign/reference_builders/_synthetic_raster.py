@@ -15,7 +15,7 @@ from sunalign.geometry.mapping import PixelMapping
 from sunalign.geometry.observation import View, said_of_rotation, views_of, warn_if_unknown
 from sunalign.geometry.observers import AU, Seen, same_observer
 from sunalign.images import Image
-from sunalign.reference_builders._frames import Frame, open_frames
+from sunalign.images.frames import Frame, open_frames
 from sunalign.reference_builders._slabs import Blur, RasterReference, Schedule, Slab
 from sunalign.reference_builders._solar import SolarBuilder
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sunalign.correction import UNITS
-from sunalign.visualization._axes import colour_bar, new_figure, parameter_label
+from sunalign.visualization.axes import colour_bar, new_figure, parameter_label
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -22,12 +22,12 @@ from ndcube.ndcube_sequence import NDCubeSequenceBase
 from sunpy.map import GenericMap, MapSequence
 
 from sunalign.exceptions import AlignmentError, ImageError, told
-from sunalign.files._fits_blocks import opened, scan
+from sunalign.files.fits_blocks import opened, scan
 from sunalign.geometry.observers import spacecraft
 from sunalign.geometry.times import StepTimes
 from sunalign.images import Image
 from sunalign.images.cubes import spectral_image
-from sunalign.reference_builders._frames import Frame, FrameFile, _frame
+from sunalign.images.frames import Frame, FrameFile, frame_of
 
 __all__ = ["Moment", "SequenceFrame", "Sources", "open_sequence"]
 
@@ -59,7 +59,7 @@ class SequenceFrame:
     head : `~sunalign.images.Image`
         Its data are not looked at.
     date : `~astropy.time.Time`
-    frame : `~sunalign.reference_builders._frames.Frame`
+    frame : `~sunalign.images.frames.Frame`
     """
 
     number: int
@@ -238,7 +238,7 @@ def _opened(number: int, item: Any, choices: Mapping[str, Any]) -> SequenceFrame
             _refuse_truncated(Path(item))
     if frame is None:
         try:
-            frame = _frame(item if image is item else image)
+            frame = frame_of(item if image is item else image)
         except AlignmentError as error:
             if "has no date" in str(error):
                 raise AlignmentError(

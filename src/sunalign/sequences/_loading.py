@@ -14,8 +14,8 @@ import astropy.units as u
 from sunalign._progress import tracked
 from sunalign.exceptions import AlignmentError, ImageError, told
 from sunalign.geometry.observation import Modelling
+from sunalign.images.frames import FrameFile
 from sunalign.model.intensity import IntensityScaling
-from sunalign.reference_builders._frames import FrameFile
 from sunalign.sequences._frames import SequenceFrame
 from sunalign.sequences._known_motion import Placing, SceneGrid, placed_pixels, placing
 from sunalign.sequences._patterns import detector_pattern
@@ -168,10 +168,10 @@ def reload(
 def _sized(progress: Progress, total: int) -> Progress:
     if not progress:
         return progress
-    from sunalign._progress import _maker
+    from sunalign._progress import bar_maker
 
     def bar(items: Any, desc: str) -> Any:
-        return _maker(progress)(items, desc=desc, total=total)
+        return bar_maker(progress)(items, desc=desc, total=total)
 
     return bar
 
@@ -188,9 +188,9 @@ def _made(
         return None if moved is None else moved[k]
 
     if n_jobs > 1 and all(frames[k].path is not None for k in wanted):
-        from sunalign.model.workers import _executor
+        from sunalign.model.workers import reusable_executor
 
-        executor = _executor(n_jobs)
+        executor = reusable_executor(n_jobs)
         waiting: list[tuple[int, Any]] = []
         for k in wanted:
             # A few more than can be worked on, so that neither workers nor memory run out.

@@ -10,7 +10,7 @@ import numpy as np
 
 from sunalign.geometry.coordinates import ARCSEC
 from sunalign.sequences._picture import on_box, picture_box
-from sunalign.visualization._axes import AFTER, BEFORE, new_figure
+from sunalign.visualization.axes import AFTER, BEFORE, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.animation import FuncAnimation

@@ -133,9 +133,9 @@ def _run(jobs: Sequence[tuple[Any, ...]], n_jobs: int, progress: Any) -> Any:
         for job in tracked(jobs, progress, "pairs"):
             yield _one(*job)
         return
-    from sunalign.model.workers import _executor
+    from sunalign.model.workers import reusable_executor
 
-    executor = _executor(n_jobs)
+    executor = reusable_executor(n_jobs)
     futures = [executor.submit(_one, *job) for job in jobs]
     for future in tracked(futures, progress, "pairs"):
         yield future.result()
@@ -160,7 +160,7 @@ def _one(
 
 def _wcs(image: Image) -> Any:
     """WCS of a working image, without a date: all of them are of one moment."""
-    from sunalign.visualization._axes import plain_wcs
+    from sunalign.visualization.axes import plain_wcs
 
     wcs = plain_wcs(image.grid)
     for name in ("dateobs", "dateavg", "datebeg", "dateend"):

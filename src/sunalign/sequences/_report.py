@@ -15,7 +15,7 @@ import numpy as np
 from sunalign._progress import tracked
 from sunalign.correction import UNITS, with_error
 from sunalign.sequences._result import describe
-from sunalign.visualization.report import _STYLE, _image, _png, _table, json_path
+from sunalign.visualization.report import STYLE, figure_html, json_path, png_of, table_html
 
 if TYPE_CHECKING:
     from sunalign.sequences._result import SequenceResult
@@ -50,7 +50,7 @@ def write_report(
     `pathlib.Path`
         Of the page.
     """
-    from sunalign.files.io import _plain, atomic_write
+    from sunalign.files.io import atomic_write, plain_values_of
 
     path = Path(path)
     if path.suffix.lower() not in (".html", ".htm"):
@@ -59,7 +59,7 @@ def write_report(
         temporary.write_text(page(result, progress), encoding="utf-8")
         # Inside, so that there is either both or none.
         with atomic_write(json_path(path), overwrite) as other:
-            document = {"format": "sunalign sequence", "version": 1, **_plain(result.to_dict())}
+            document = {"format": "sunalign sequence", "version": 1, **plain_values_of(result.to_dict())}
             other.write_text(json.dumps(document, indent=2, allow_nan=False) + "\n", encoding="utf-8")
     return path
 
@@ -80,26 +80,28 @@ def page(result: SequenceResult, progress: bool | Callable[..., Any] | None = No
             "<h2>Method</h2>",
             _method(result),
             "<h2>Assumptions</h2>",
-            _table(("", "assumed"), [("drift", result.drift), *((k, str(v)) for k, v in result.assumptions.items())]),
+            table_html(
+                ("", "assumed"), [("drift", result.drift), *((k, str(v)) for k, v in result.assumptions.items())]
+            ),
         ]
     )
     return (
         f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<title>Alignment of {n} frames</title>\n'
         f'<meta name="viewport" content="width=device-width, initial-scale=1">\n<link rel="icon" href="data:,">\n'
-        f"<style>{_STYLE}</style>\n</head>\n<body>\n{body}\n</body>\n</html>\n"
+        f"<style>{STYLE}</style>\n</head>\n<body>\n{body}\n</body>\n</html>\n"
     )
 
 
 def _figures(result: SequenceResult, progress: bool | Callable[..., Any] | None) -> list[str]:
-    from sunalign.visualization._axes import off_screen
+    from sunalign.visualization.axes import off_screen
 
     figures: list[tuple[Callable[[], bytes], str, str]] = [
-        (lambda: _png(result.plot()), "What the headers were off by, with 1-sigma errors", "png"),
+        (lambda: png_of(result.plot()), "What the headers were off by, with 1-sigma errors", "png"),
         (lambda: _gif(result), "The frames as their headers had them, and in their places", "gif"),
-        (lambda: _png(result.plot_pairs()), "Frames that were compared, and what does not close", "png"),
+        (lambda: png_of(result.plot_pairs()), "Frames that were compared, and what does not close", "png"),
     ]
     with off_screen():
-        return [_image(draw(), caption, kind) for draw, caption, kind in tracked(figures, progress, "figures")]
+        return [figure_html(draw(), caption, kind) for draw, caption, kind in tracked(figures, progress, "figures")]
 
 
 def _gif(result: SequenceResult) -> bytes:
@@ -123,7 +125,7 @@ def _frames(result: SequenceResult) -> str:
         date = "-" if np.any(row["date"].mask) else str(row["date"].isot)[:23]
         rows.append((str(row["frame"]), date, *values, str(int(row["n_pairs"])), closure, str(row["message"])))
     units = [f"{name} [{UNITS[name]}]".replace(" []", "") for name in result.names]
-    return _table(("frame", "date", *units, "pairs", "closure", ""), rows)
+    return table_html(("frame", "date", *units, "pairs", "closure", ""), rows)
 
 
 def _method(result: SequenceResult) -> str:
@@ -135,5 +137,5 @@ def _method(result: SequenceResult) -> str:
         return f"<p>{html.escape(describe(result.method))}.</p>"
     return (
         "<p>How far two halves of the images disagree about the frames' places, by method, in pixels of the images "
-        "that were compared.</p>" + _table(("method", "disagreement", ""), rows)
+        "that were compared.</p>" + table_html(("method", "disagreement", ""), rows)
     )

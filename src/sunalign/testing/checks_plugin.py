@@ -91,13 +91,13 @@ def check_pickle_gives_an_equal_plugin(plugin: Plugin) -> None:
 
 def check_advertised_name_loads_it(plugin: Plugin) -> None:
     """A name that an entry point gives to this class loads it; a class that has none passes."""
-    from sunalign.registry import _entry_points  # the entry points themselves are no business of anyone else
+    from sunalign.registry import advertised  # the entry points themselves are no business of anyone else
 
     for kind, (group, word) in KINDS.items():
         if not isinstance(plugin, kind):
             continue
         for name in names(kind):
-            if any(_points_at(ep.value, type(plugin)) for ep in _entry_points(group)[name]):
+            if any(_points_at(ep.value, type(plugin)) for ep in advertised(group)[name]):
                 require(load(kind, name) is type(plugin), f"The {word} '{name}' is not {type(plugin).__qualname__}.")
 
 

@@ -12,7 +12,7 @@ from sunalign.abc import ReferenceBuilder
 from sunalign.exceptions import AlignmentError
 from sunalign.images import Image, to_image
 from sunalign.model.reference import ImageReference, Reference
-from sunalign.pointing._displaced import displaced
+from sunalign.pointing.displaced import displaced
 from sunalign.testing._law import Check, require, unchanged
 from sunalign.testing.helpers import small_map, smooth_image
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sunalign.visualization._axes import (
+from sunalign.visualization.axes import (
     AFTER,
     BEFORE,
     before_and_after,
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from sunalign.result import AlignmentResult
-    from sunalign.visualization._axes import Picture
+    from sunalign.visualization.axes import Picture
 
 __all__ = ["plot_alignment"]
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sunalign.visualization._axes import (
+from sunalign.visualization.axes import (
     check_sky_axes,
     colour_bar,
     corrected_wcs,

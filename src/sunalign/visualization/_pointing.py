@@ -10,8 +10,8 @@ import numpy as np
 import astropy.units as u
 
 from sunalign.exceptions import AlignmentError
-from sunalign.pointing._displaced import DisplacedReference
-from sunalign.visualization._axes import colour_bar, new_figure, short_name
+from sunalign.pointing.displaced import DisplacedReference
+from sunalign.visualization.axes import colour_bar, new_figure, short_name
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

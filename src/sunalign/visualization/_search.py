@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sunalign.visualization._axes import colour_bar, figure_of, history_values, new_figure, parameter_label
+from sunalign.visualization.axes import colour_bar, figure_of, history_values, new_figure, parameter_label
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sunalign.model.surface import SearchSurface, peaks_of
-from sunalign.visualization._axes import colour_bar, figure_of, new_figure, parameter_label
+from sunalign.visualization.axes import colour_bar, figure_of, new_figure, parameter_label
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -41,7 +41,7 @@ _MEANINGS = {
 
 _AT_LEAST = ("peak_significance",)
 
-_STYLE = """
+STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; color: #1f2328; max-width: 64rem; margin: 2rem auto; padding: 0 1rem; }
 h1 { font-size: 1.5rem; overflow-wrap: anywhere; } h2 { font-size: 1.15rem; margin-top: 2rem; }
 table { border-collapse: collapse; } th, td { text-align: left; padding: .25rem .8rem .25rem 0; vertical-align: top;
@@ -104,33 +104,33 @@ def page(result: AlignmentResult, progress: bool | Callable[..., Any] | None = N
             f"<p>{html.escape(result.message)}</p>",
             f"<p>Score {result.score:.4f} (before: {result.initial_score:.4f}), {result.nfev} evaluations.</p>",
             "<h2>Parameters</h2>",
-            _parameters(result),
+            parameters_html(result),
             "<h2>Figures</h2>",
             *_figures(result, progress),
             "<h2>Quality</h2>",
-            _quality(result.quality),
+            quality_html(result.quality),
             "<h2>Provenance</h2>",
-            _provenance(result),
+            provenance_html(result),
         ]
     )
     return (
         f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<title>Alignment of {name}</title>\n'
         f'<meta name="viewport" content="width=device-width, initial-scale=1">\n<link rel="icon" href="data:,">\n'
-        f"<style>{_STYLE}</style>\n</head>\n<body>\n{body}\n</body>\n</html>\n"
+        f"<style>{STYLE}</style>\n</head>\n<body>\n{body}\n</body>\n</html>\n"
     )
 
 
-def _parameters(result: AlignmentResult) -> str:
+def parameters_html(result: AlignmentResult) -> str:
     rows = []
     for name in PARAMETERS:
         value, error = round(result.correction.parameters[name], 9) + 0.0, result.correction.errors.get(name)
         text = f"{with_error(value, error)} {UNITS[name]}".strip()
         rows.append((name, text, "free" if name in result.free else "held", _MEANINGS[name]))
     pivot = ", ".join(f"{value:.2f}" for value in result.correction.pivot.to_value("arcsec"))
-    return _table(("parameter", "value ± 1 σ", "", "meaning"), rows) + f"<p>Pivot: ({pivot}) arcsec.</p>"
+    return table_html(("parameter", "value ± 1 σ", "", "meaning"), rows) + f"<p>Pivot: ({pivot}) arcsec.</p>"
 
 
-def _quality(quality: Quality) -> str:
+def quality_html(quality: Quality) -> str:
     meanings = _documented(type(quality))
     rows = []
     for field in fields(quality):
@@ -138,7 +138,7 @@ def _quality(quality: Quality) -> str:
         shown = (", ".join(value) or "none") if isinstance(value, tuple) else _number(value)
         bound = "" if limit is None else f"{'≥' if field.name in _AT_LEAST else '≤'}\N{NO-BREAK SPACE}{limit:g}"
         rows.append((field.name.replace("_", " "), shown, bound, meanings.get(field.name, "")))
-    return _table(("sign", "value", "limit", "meaning"), rows)
+    return table_html(("sign", "value", "limit", "meaning"), rows)
 
 
 def _number(value: float) -> str:
@@ -157,18 +157,18 @@ def _documented(cls: type) -> dict[str, str]:
     return {key: " ".join(lines).replace("`", "") for key, lines in found.items()}
 
 
-def _provenance(result: AlignmentResult) -> str:
+def provenance_html(result: AlignmentResult) -> str:
     rows = []
     for kind, plugin in result.plugins.items():
         given = ", ".join(f"{key}={_shown(value)}" for key, value in plugin["options"].items())
         rows.append((kind, plugin["name"], given))
     assumed = [(key, str(value)) for key, value in result.assumptions.items()]
     return (
-        _table(("plugin", "name", "options"), rows)
+        table_html(("plugin", "name", "options"), rows)
         + "<h2>Assumptions</h2>"
-        + _table(("", "assumed"), assumed)
+        + table_html(("", "assumed"), assumed)
         + "<h2>Versions</h2>"
-        + _table(("package", "version"), _versions())
+        + table_html(("package", "version"), _versions())
     )
 
 
@@ -188,7 +188,7 @@ def _shown(value: Any) -> str:
     return str(value) if isinstance(value, u.Quantity) else repr(value)
 
 
-def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+def table_html(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
     def row(tag: str, cells: Iterable[str]) -> str:
         return "<tr>" + "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in cells) + "</tr>"
 
@@ -196,28 +196,28 @@ def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
 
 
 def _figures(result: AlignmentResult, progress: bool | Callable[..., Any] | None) -> list[str]:
-    from sunalign.visualization._axes import off_screen
+    from sunalign.visualization.axes import off_screen
 
     figures: list[tuple[Callable[[], bytes], str, str]] = [
-        (lambda: _png(result.plot()), "Reference with contours of the target, before and after", "png"),
+        (lambda: png_of(result.plot()), "Reference with contours of the target, before and after", "png"),
         (lambda: _gif(result), "Corrected target and reference in turn, on the target's pixels", "gif"),
         (
-            lambda: _png(result.plot_residual()),
+            lambda: png_of(result.plot_residual()),
             "Reference at the target's pixels, target, and what is left of it",
             "png",
         ),
-        (lambda: _png(result.plot_surface()), "Correlation over the shifts, with the error of the answer", "png"),
-        (lambda: _png(result.plot_history()), "Trials at full resolution", "png"),
-        (lambda: _png(result.plot_convergence()), "Score of the trials and the best so far", "png"),
+        (lambda: png_of(result.plot_surface()), "Correlation over the shifts, with the error of the answer", "png"),
+        (lambda: png_of(result.plot_history()), "Trials at full resolution", "png"),
+        (lambda: png_of(result.plot_convergence()), "Score of the trials and the best so far", "png"),
     ]
     if result.drift is not None:
         words = "Pointing of the columns with 1-sigma errors, and the residual without and with it"
-        figures.insert(3, (lambda: _png(result.plot_pointing()), words, "png"))
+        figures.insert(3, (lambda: png_of(result.plot_pointing()), words, "png"))
     with off_screen():
-        return [_image(draw(), caption, kind) for draw, caption, kind in tracked(figures, progress, "figures")]
+        return [figure_html(draw(), caption, kind) for draw, caption, kind in tracked(figures, progress, "figures")]
 
 
-def _image(data: bytes, caption: str, kind: str) -> str:
+def figure_html(data: bytes, caption: str, kind: str) -> str:
     text = base64.b64encode(data).decode("ascii")
     return (
         f'<figure><img src="data:image/{kind};base64,{text}" alt="{html.escape(caption)}">'
@@ -225,7 +225,7 @@ def _image(data: bytes, caption: str, kind: str) -> str:
     )
 
 
-def _png(figure: Figure) -> bytes:
+def png_of(figure: Figure) -> bytes:
     stream = io.BytesIO()
     figure.savefig(stream, format="png", dpi=100)
     return stream.getvalue()

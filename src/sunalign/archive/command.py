@@ -46,7 +46,7 @@ def add_commands(command: Command) -> None:
 
 
 def _add_archive(parser: argparse.ArgumentParser) -> None:
-    from sunalign.cli import _duration
+    from sunalign._text import read_duration
 
     parser.epilog = _EPILOG
     parser.add_argument("manifest", type=Path, metavar="MANIFEST", help="table with one row a task, ECSV or CSV")
@@ -63,7 +63,7 @@ def _add_archive(parser: argparse.ArgumentParser) -> None:
     workers = how.add_mutually_exclusive_group()
     workers.add_argument("--n-jobs", type=int, metavar="N", help="tasks at a time; -1 for one a core")
     workers.add_argument("--dask", metavar="SCHEDULER", help="address of a dask scheduler, such as tcp://host:8786")
-    how.add_argument("--timeout", type=_duration, metavar="TIME", help="longest time for a task, such as 10min")
+    how.add_argument("--timeout", type=read_duration, metavar="TIME", help="longest time for a task, such as 10min")
     how.add_argument("-q", "--no-progress", action="store_true", help="no progress bar")
     output = parser.add_argument_group("output")
     output.add_argument("--no-corrected", action="store_true", help="no corrected copies of the targets")
@@ -78,7 +78,7 @@ def _add_archive(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_manifest(parser: argparse.ArgumentParser) -> None:
-    from sunalign.cli import _duration
+    from sunalign._text import read_duration
 
     parser.add_argument("targets", type=Path, metavar="TARGETS", help="directory of targets")
     parser.add_argument("images", type=Path, metavar="IMAGES", help="directory of images that can be trusted")
@@ -86,7 +86,7 @@ def _add_manifest(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--detector", metavar="NAME", help="only images of this detector, such as FSI174")
     parser.add_argument("--pattern", default="*", metavar="GLOB", help="only targets with such a name")
     parser.add_argument("--nearest", action="store_true", default=None, help="one image for each, nearest in time")
-    parser.add_argument("--max-gap", type=_duration, metavar="TIME", help="longest time without image, such as 20min")
+    parser.add_argument("--max-gap", type=read_duration, metavar="TIME", help="longest time without an image: 20min")
     parser.add_argument("--overwrite", action="store_true", help="replace a manifest that exists")
     parser.add_argument("-q", "--no-progress", action="store_true", help="no progress bar")
 

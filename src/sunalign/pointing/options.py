@@ -13,7 +13,7 @@ from sunalign.exceptions import AlignmentError
 from sunalign.geometry.times import interpolate_columns
 from sunalign.images import Image
 from sunalign.pointing._basis import Basis, beyond_affine, spline_basis
-from sunalign.pointing._templates import Template
+from sunalign.pointing.templates import Template
 
 __all__ = ["DriftOptions", "PointingModel", "column_times", "make_model"]
 

@@ -131,7 +131,7 @@ def open_frames(references: Sequence[Any]) -> list[Frame]:
     bad: list[str] = []
     for reference in _flat(references):
         try:
-            frames.append(_frame(reference))
+            frames.append(frame_of(reference))
         except (OSError, AstropyUserWarning, ImageError) as error:
             if not isinstance(reference, (str, os.PathLike)) or not Path(reference).exists():
                 raise
@@ -172,7 +172,7 @@ def _flat(references: Sequence[Any]) -> list[Any]:
     return [item for ref in references for item in (ref.maps if isinstance(ref, MapSequence) else [ref])]
 
 
-def _frame(reference: Any) -> Frame:
+def frame_of(reference: Any) -> Frame:
     if isinstance(reference, (str, os.PathLike)):
         pixels: Any = FrameFile(Path(reference))
         # Through a Map, because it knows the oddities of every instrument's header; the data are one zero, repeated.

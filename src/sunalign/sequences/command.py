@@ -23,26 +23,26 @@ def add_sequence(command: Callable[..., argparse.ArgumentParser]) -> None:
     command : callable
         ``command(name, run, help)`` makes its parser.
     """
-    from sunalign.cli import _angle, _names, _setting
+    from sunalign._text import read_angle, read_names, read_setting
 
     parser = command("sequence", _sequence, "align the frames of a sequence with each other and with a reference")
     parser.add_argument("frames", type=Path, nargs="+", metavar="FRAME", help="FITS files; they are never changed")
     parser.add_argument("--reference", type=Path, nargs="+", metavar="REF", default=[],
                         help="FITS files that can be trusted")  # fmt: skip
     search = parser.add_argument_group("search")
-    search.add_argument("--fit", default="shift", metavar="LIST", type=_names,
+    search.add_argument("--fit", default="shift", metavar="LIST", type=read_names,
                         help="what is free in every frame, such as shift,rotation (default: shift)")  # fmt: skip
     search.add_argument("--method", choices=("auto", "pairs", "template"), help="default: auto")
     search.add_argument("--drift", choices=("auto", "keep", "remove"),
                         help="slow part of the pointing where there is no reference (default: keep)")  # fmt: skip
-    search.add_argument("--max-shift", type=_angle, metavar="ANGLE", help="largest jump, such as 30arcsec")
+    search.add_argument("--max-shift", type=read_angle, metavar="ANGLE", help="largest jump, such as 30arcsec")
     search.add_argument("--max-lag", type=int, metavar="N", help="longest lag of pairs; chosen from the data otherwise")
     search.add_argument("--anchor-every", type=int, metavar="N", help="compare every N-th frame with the reference")
     search.add_argument("--solar-rotation", choices=("differential", "rigid", "none"))
     search.add_argument("--metric", metavar="NAME")
     search.add_argument("--optimizer", metavar="NAME")
     search.add_argument("--scaling", metavar="NAME", help="of the intensities: sqrt, log or linear")
-    search.add_argument("--set", type=_setting, nargs="+", action="extend", default=[], metavar="KEY=VALUE",
+    search.add_argument("--set", type=read_setting, nargs="+", action="extend", default=[], metavar="KEY=VALUE",
                         dest="settings", help="options of the plugins")  # fmt: skip
     search.add_argument("--n-jobs", type=int, metavar="N", help="worker processes; -1 for one a core")
     search.add_argument("-q", "--no-progress", action="store_true", help="no progress bar")
@@ -111,7 +111,7 @@ def _check_outputs(options: argparse.Namespace) -> None:
 
 def _write(options: argparse.Namespace, result: SequenceResult) -> None:
     from sunalign.files.io import atomic_write
-    from sunalign.visualization._axes import off_screen
+    from sunalign.visualization.axes import off_screen
 
     overwrite: bool = options.overwrite
     if options.output is not None:

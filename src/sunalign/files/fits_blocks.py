@@ -38,19 +38,23 @@ class HDU:
 
     @cached_property
     def header(self) -> fits.Header:
+        """All cards as astropy reads them."""
         return fits.Header.fromstring("".join(self.cards))
 
     @property
     def padded(self) -> int:
+        """Bytes of the data with their padding."""
         return -(-self.size // _BLOCK) * _BLOCK
 
     @property
     def label(self) -> str:
+        """How to speak of it: its number, and its EXTNAME."""
         name = str(self.header.get("EXTNAME", "")).strip()
         return f"{self.number} ('{name}')" if name else str(self.number)
 
     @property
     def is_image(self) -> bool:
+        """Whether it is an image, compressed or not."""
         kind = str(self.header.get("XTENSION", "IMAGE")).strip()
         return kind == "IMAGE" or (kind == "BINTABLE" and self.header.get("ZIMAGE") is True)
 
@@ -88,6 +92,7 @@ class HDU:
         return tuple(int(self.header[f"{z}NAXIS{i}"]) for i in range(n, 0, -1))
 
     def header_bytes(self) -> bytes:
+        """Header as it stands in the file."""
         text = "".join([*self.cards, "END".ljust(CARD)])
         return text.ljust(-(-len(text) // _BLOCK) * _BLOCK).encode("latin-1")
 

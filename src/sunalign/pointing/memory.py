@@ -11,8 +11,8 @@ from astropy.wcs import WCS, DistortionLookupTable
 
 from ndcube.ndcube import NDCubeBase
 
-from sunalign.correctors._ndcube import _with_wcs
-from sunalign.files._pointing_write import pixel_lookup
+from sunalign.files.pointing_write import pixel_lookup
+from sunalign.wcs.copies import with_wcs
 from sunalign.wcs.sky_part import SkyPart
 
 __all__ = ["held", "with_lookup"]
@@ -56,7 +56,7 @@ def held(aligned: Any, table: QTable) -> tuple[Any, str]:
     if isinstance(aligned, NDCubeBase):
         if isinstance(aligned.wcs, WCS) and _can_hold(aligned.wcs, aligned.data.shape, table):
             wcs = with_lookup(aligned.wcs, table, aligned.data.shape)
-            return _with_wcs(aligned, wcs, aligned.meta), "in the lookups of the cube's WCS"
+            return with_wcs(aligned, wcs, aligned.meta), "in the lookups of the cube's WCS"
         return aligned, "in result.pointing: the WCS of this cube cannot hold it"
     return aligned, f"in result.pointing: a {type(aligned).__name__} cannot hold it"
 

@@ -58,7 +58,7 @@ def cube_times(image: Image) -> StepTimes | None:
         position to the next.
     """
     x, y = _columns_and_rows(image)
-    for times, axes, origin in _sources(image):
+    for times, axes, origin in time_sources(image):
         seconds = _by_column(times, axes, (x, y), image)
         if seconds is not None and _first(times).mjd > _UNANCHORED:
             return StepTimes(_first(times), seconds, f"{origin} of the cube")
@@ -171,7 +171,7 @@ def _refuse(
 # Where a cube says it
 
 
-def _sources(image: Image) -> Iterator[tuple[Time, tuple[int, ...], str]]:
+def time_sources(image: Image) -> Iterator[tuple[Time, tuple[int, ...], str]]:
     """Times with the pixel axes of the cube that their own axes run along, and whence they come; best first."""
     for find in (_world_times, _extra_times, _global_times):
         found = find(image)

@@ -17,12 +17,12 @@ from sunalign.geometry.coordinates import ARCSEC
 from sunalign.images import Image
 from sunalign.model.problem import Problem
 from sunalign.model.search_space import SearchSpace
-from sunalign.pointing._drift import Drift
 from sunalign.pointing._held_out import held_out_gain
-from sunalign.pointing._model import DriftOptions, PointingModel, make_model
 from sunalign.pointing._solve import Solution, columns_of, displaced_problem, solve
 from sunalign.pointing._strength import posterior
-from sunalign.pointing._templates import Template
+from sunalign.pointing.drift import Drift
+from sunalign.pointing.options import DriftOptions, PointingModel, make_model
+from sunalign.pointing.templates import Template
 from sunalign.registry import name_of
 
 __all__ = ["Fitted", "check_metric", "fit_drift", "known_drift", "known_pointing", "split_drift"]

@@ -17,8 +17,8 @@ from astropy.io import fits
 from astropy.table import QTable
 
 from sunalign.exceptions import CorrectionError
-from sunalign.files._fits_blocks import HDU
-from sunalign.files._pointing_tables import ARRAYS, OWN
+from sunalign.files.fits_blocks import HDU
+from sunalign.files.pointing_tables import ARRAYS, OWN
 from sunalign.geometry.coordinates import angles, direction
 from sunalign.wcs.header import plain_values
 from sunalign.wcs.sky_part import SkyPart
@@ -118,9 +118,9 @@ def column_writer(
 
     Parameters
     ----------
-    found : sequence of `~sunalign.files._fits_blocks.HDU`
+    found : sequence of `~sunalign.files.fits_blocks.HDU`
         Of the file.
-    base : `~sunalign.files._fits_blocks.HDU`
+    base : `~sunalign.files.fits_blocks.HDU`
         The image that the table is about.
     changes : mapping
         New values of its keywords: its coordinates once they are corrected.

@@ -25,8 +25,8 @@ from astropy.time import Time
 from astropy.wcs import FITSFixedWarning
 
 from sunalign.exceptions import ImageError
-from sunalign.files._fits_blocks import HDU, opened, scan
 from sunalign.files._fits_images import base_image
+from sunalign.files.fits_blocks import HDU, opened, scan
 
 __all__ = ["OWN", "FileTable", "load_pointing", "named_tables", "read_pointing", "read_tables"]
 

@@ -1,0 +1,94 @@
+"""Values as they are typed, on the command line and in tables: angles and durations with units, bounds, settings."""
+
+from __future__ import annotations
+
+import argparse
+import ast
+from typing import Any
+
+import astropy.units as u
+
+__all__ = [
+    "read_angle",
+    "read_bounds",
+    "read_duration",
+    "read_hdus",
+    "read_names",
+    "read_pixels",
+    "read_setting",
+    "read_value",
+]
+
+
+def read_names(text: str) -> tuple[str, ...]:
+    return tuple(word.strip() for word in text.split(",") if word.strip())
+
+
+def read_hdus(text: str) -> str | tuple[int | str, ...]:
+    if text in ("same-pointing", "all"):
+        return text
+    words = read_names(text)
+    if not words:
+        raise argparse.ArgumentTypeError(f"{text!r} is not same-pointing, all, or a list such as 0,1,MgIX")
+    return tuple(int(word) if word.isdigit() else word for word in words)
+
+
+def read_pixels(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not value > 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of pixels above 0, such as 0.1")
+    return value
+
+
+def read_angle(text: str) -> u.Quantity:
+    return _quantity(text, u.arcsec, "60arcsec")
+
+
+def read_duration(text: str) -> u.Quantity:
+    return _quantity(text, u.s, "20min")
+
+
+def _quantity(text: str, unit: u.UnitBase, example: str) -> u.Quantity:
+    try:
+        value = u.Quantity(text)
+    except (TypeError, ValueError):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number with a unit, such as {example}") from None
+    if value.unit == u.dimensionless_unscaled:
+        raise argparse.ArgumentTypeError(f"{text!r} has no unit; write it like {text}{example.lstrip('0123456789')}")
+    if not value.unit.is_equivalent(unit):
+        raise argparse.ArgumentTypeError(f"{text!r} has the wrong unit; write it like {example}")
+    return value
+
+
+def read_value(text: str) -> Any:
+    """Python literal, else Quantity, else the text itself."""
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError, TypeError):
+        pass
+    try:
+        return u.Quantity(text)
+    except (TypeError, ValueError):
+        return text
+
+
+def read_setting(text: str) -> tuple[str, Any]:
+    key, equals, value = text.partition("=")
+    if not equals or not key.strip().replace("-", "_").isidentifier():
+        raise argparse.ArgumentTypeError(f"{text!r} is not KEY=VALUE; give files before this option")
+    return key.strip().replace("-", "_"), read_value(value.strip())
+
+
+def read_bounds(text: str) -> tuple[str, tuple[Any, ...]]:
+    name, equals, pair = text.partition("=")
+    values = tuple(read_value(value.strip()) for value in pair.split(","))
+    if not equals or len(values) != 2 or any(isinstance(value, str) for value in values):
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=LOW,HIGH, such as rotation=-1deg,1deg")
+    name = name.strip()
+    angle = name.startswith("shift") or name == "rotation"
+    if angle and not all(isinstance(value, u.Quantity) for value in values):
+        raise argparse.ArgumentTypeError(f"{text!r}: {name} is an angle, and has a unit, such as {name}=-1deg,1deg")
+    return name, values
