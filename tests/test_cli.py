@@ -124,7 +124,7 @@ def test_options_reach_the_alignment(files, capsys):
 
 
 def test_values_keep_their_type():
-    from sunalign._text import read_value
+    from sunalign._command_line import read_value
 
     assert read_value("3") == 3
     assert read_value("(1.0, 99)") == (1.0, 99)

@@ -16,7 +16,12 @@ from typing import TYPE_CHECKING, Any
 import astropy.units as u
 
 import sunalign
-from sunalign._text import (
+from sunalign._command_line import (
+    DOUBTFUL,
+    ERROR,
+    GOOD,
+    USAGE,
+    UsageError,
     read_angle,
     read_bounds,
     read_duration,
@@ -36,9 +41,6 @@ __all__ = ["main"]
 
 #: Tables that can be written, by suffix, and what astropy calls them.
 _TABLES = {".ecsv": "ascii.ecsv", ".csv": "ascii.csv", ".fits": "fits"}
-
-#: Exit codes. 2 is argparse's own.
-GOOD, ERROR, USAGE, DOUBTFUL = 0, 1, 2, 3
 
 _EPILOG = "Exit codes: 0 good, 1 error, 2 wrong usage, 3 aligned but doubtful (the output is written all the same)."
 
@@ -75,10 +77,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         else:
             print(f"sunalign: error: {_words(error)}", file=sys.stderr)
         return ERROR
-
-
-class UsageError(Exception):
-    """The command line makes no sense."""
 
 
 @contextmanager

@@ -294,7 +294,7 @@ def _check_places(places: Mapping[str, Any]) -> None:
     if places["references"] is not None and not places["references"]:
         raise ValueError("Its 'references' are empty.")
     if places["max_gap"] is not None:
-        from sunalign._text import read_duration
+        from sunalign._command_line import read_duration
 
         try:
             read_duration(places["max_gap"])

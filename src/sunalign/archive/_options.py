@@ -136,7 +136,7 @@ def _word(value: Any) -> str:
 
 
 def read_angle(value: Any) -> u.Quantity:
-    from sunalign._text import read_angle as read
+    from sunalign._command_line import read_angle as read
 
     return read(str(value))
 
@@ -152,7 +152,7 @@ def _number(kind: Callable[[Any], Any]) -> Callable[[Any], Any]:
 
 
 def _pairs(value: Any) -> dict[str, tuple[Any, ...]]:
-    from sunalign._text import read_bounds as read
+    from sunalign._command_line import read_bounds as read
 
     if isinstance(value, str):
         return dict(read(part) for part in re.split(r"[;\s]+(?=[a-z_]+\s*=)", value) if part)
@@ -191,7 +191,7 @@ def _start(value: Any) -> Any:
 
 
 def _loose(value: Any) -> Any:
-    from sunalign._text import read_value as read
+    from sunalign._command_line import read_value as read
 
     if isinstance(value, list):
         return tuple(_loose(item) for item in value)

@@ -153,7 +153,7 @@ def _found(
     task: Task, references: References, record: dict[str, Any], target: dict[str, Any]
 ) -> tuple[tuple[str, ...], str, tuple[float, float] | None]:
     """References by time, why there is none, and the target's span."""
-    from sunalign._text import read_duration
+    from sunalign._command_line import read_duration
 
     assert task.directory is not None
     span = record.get("span") if [target] == (record.get("inputs") or [])[:1] else None

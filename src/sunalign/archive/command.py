@@ -46,7 +46,7 @@ def add_commands(command: Command) -> None:
 
 
 def _add_archive(parser: argparse.ArgumentParser) -> None:
-    from sunalign._text import read_duration
+    from sunalign._command_line import read_duration
 
     parser.epilog = _EPILOG
     parser.add_argument("manifest", type=Path, metavar="MANIFEST", help="table with one row a task, ECSV or CSV")
@@ -78,7 +78,7 @@ def _add_archive(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_manifest(parser: argparse.ArgumentParser) -> None:
-    from sunalign._text import read_duration
+    from sunalign._command_line import read_duration
 
     parser.add_argument("targets", type=Path, metavar="TARGETS", help="directory of targets")
     parser.add_argument("images", type=Path, metavar="IMAGES", help="directory of images that can be trusted")
@@ -95,8 +95,8 @@ def _add_manifest(parser: argparse.ArgumentParser) -> None:
 
 
 def _manifest(options: argparse.Namespace) -> int:
+    from sunalign._command_line import UsageError
     from sunalign.archive import make_manifest
-    from sunalign.cli import UsageError
     from sunalign.files.io import atomic_write, check_output
 
     formats = {".ecsv": "ascii.ecsv", ".csv": "ascii.csv"}

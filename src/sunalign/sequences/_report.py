@@ -14,7 +14,6 @@ import numpy as np
 
 from sunalign._progress import tracked
 from sunalign.correction import UNITS, with_error
-from sunalign.sequences._result import describe
 from sunalign.visualization.report import STYLE, figure_html, json_path, png_of, table_html
 
 if TYPE_CHECKING:
@@ -130,11 +129,11 @@ def _frames(result: SequenceResult) -> str:
 
 def _method(result: SequenceResult) -> str:
     rows = [
-        (describe(choice), f"{choice.disagreement:.4f}", "chosen" if choice == result.method else "")
+        (str(choice), f"{choice.disagreement:.4f}", "chosen" if choice == result.method else "")
         for choice in result.choices
     ]
     if not rows:
-        return f"<p>{html.escape(describe(result.method))}.</p>"
+        return f"<p>{html.escape(str(result.method))}.</p>"
     return (
         "<p>How far two halves of the images disagree about the frames' places, by method, in pixels of the images "
         "that were compared.</p>" + table_html(("method", "disagreement", ""), rows)

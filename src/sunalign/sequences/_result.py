@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -108,7 +108,7 @@ class SequenceResult:
                 )
         before, after = self.running_difference
         lines += [
-            f"  by       {describe(self.method)}",
+            f"  by       {self.method}",
             f"  drift    {self.drift}",
             f"  running difference {before:.3f} before, {after:.3f} after, of a frame's standard deviation",
         ]
@@ -130,7 +130,7 @@ class SequenceResult:
         assumed = "; ".join(f"{key} {value}" for key, value in self.assumptions.items())
         return "\n".join(
             [
-                f"sunalign sequence of {len(self.table)} frames, by {describe(self.method)}",
+                f"sunalign sequence of {len(self.table)} frames, by {self.method}",
                 f"sunalign {int(self.table['n_pairs'][row])} pairs; drift: {self.drift}",
                 f"sunalign assumed: {assumed}",
             ]
@@ -141,7 +141,7 @@ class SequenceResult:
         return {
             "success": bool(self.success),
             "message": self.message,
-            "method": describe(self.method),
+            "method": str(self.method),
             "drift": self.drift,
             "assumptions": {str(k): str(v) for k, v in self.assumptions.items()},
             "running_difference": [float(v) for v in self.running_difference],
@@ -210,10 +210,3 @@ class SequenceResult:
         from sunalign.sequences._report import write_report
 
         return write_report(self, path, overwrite=overwrite, progress=progress)
-
-
-def describe(choice: Choice, choices: Sequence[Choice] = ()) -> str:
-    """How the frames were placed, in words."""
-    if choice.method == "template":
-        return "template (each frame against the mean of the others)"
-    return f"pairs of frames up to {choice.reach} apart"

@@ -46,6 +46,11 @@ class Choice:
     reach: int
     disagreement: float = np.nan
 
+    def __str__(self) -> str:
+        if self.method == "template":
+            return "template (each frame against the mean of the others)"
+        return f"pairs of frames up to {self.reach} apart"
+
 
 @dataclass(frozen=True, eq=False)
 class Solution:

@@ -23,7 +23,7 @@ def add_sequence(command: Callable[..., argparse.ArgumentParser]) -> None:
     command : callable
         ``command(name, run, help)`` makes its parser.
     """
-    from sunalign._text import read_angle, read_names, read_setting
+    from sunalign._command_line import read_angle, read_names, read_setting
 
     parser = command("sequence", _sequence, "align the frames of a sequence with each other and with a reference")
     parser.add_argument("frames", type=Path, nargs="+", metavar="FRAME", help="FITS files; they are never changed")
@@ -56,7 +56,7 @@ def add_sequence(command: Callable[..., argparse.ArgumentParser]) -> None:
 
 
 def _sequence(options: argparse.Namespace) -> int:
-    from sunalign.cli import DOUBTFUL, GOOD
+    from sunalign._command_line import DOUBTFUL, GOOD
     from sunalign.sequences._sequence import align_sequence
 
     _check_outputs(options)
@@ -67,7 +67,7 @@ def _sequence(options: argparse.Namespace) -> int:
 
 
 def _keywords(options: argparse.Namespace) -> dict[str, Any]:
-    from sunalign.cli import UsageError
+    from sunalign._command_line import UsageError
 
     named = {
         name: getattr(options, name)
@@ -88,7 +88,7 @@ def _keywords(options: argparse.Namespace) -> dict[str, Any]:
 
 def _check_outputs(options: argparse.Namespace) -> None:
     """Refuse before an hour of computation what would be refused after it."""
-    from sunalign.cli import UsageError
+    from sunalign._command_line import UsageError
     from sunalign.files.io import check_output
     from sunalign.visualization.report import json_path
 

@@ -1,4 +1,4 @@
-"""Values as they are typed, on the command line and in tables: angles and durations with units, bounds, settings."""
+"""What the commands share: exit codes, wrong usage, and values as they are typed, here and in tables."""
 
 from __future__ import annotations
 
@@ -9,6 +9,11 @@ from typing import Any
 import astropy.units as u
 
 __all__ = [
+    "DOUBTFUL",
+    "ERROR",
+    "GOOD",
+    "USAGE",
+    "UsageError",
     "read_angle",
     "read_bounds",
     "read_duration",
@@ -18,6 +23,14 @@ __all__ = [
     "read_setting",
     "read_value",
 ]
+
+
+#: Exit codes. 2 is argparse's own.
+GOOD, ERROR, USAGE, DOUBTFUL = 0, 1, 2, 3
+
+
+class UsageError(Exception):
+    """The command line makes no sense."""
 
 
 def read_names(text: str) -> tuple[str, ...]:
