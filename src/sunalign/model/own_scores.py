@@ -46,9 +46,7 @@ def jackknife_groups(shape: tuple[int, int], block: tuple[int, int], valid: np.n
     return groups
 
 
-def significance_of_peak(
-    judge: Objective, surface: SearchSurface, x: np.ndarray, block: tuple[int, int]
-) -> float:
+def significance_of_peak(judge: Objective, surface: SearchSurface, x: np.ndarray, block: tuple[int, int]) -> float:
     """By how many standard errors the highest score exceeds that of every other shift.
 
     Parameters
