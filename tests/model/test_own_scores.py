@@ -171,7 +171,7 @@ def test_errors_of_least_squares_with_equal_weights_are_those_of_ncc():
 
 def test_an_answer_beside_the_top_has_an_error_as_large_as_it_is_wrong():
     sun = small_problem(MutualInformation(), fit="shift", shape=(60, 56), smoothness=2.0, seed=2)
-    away = sun.truth + [0.4 * PIXEL, 0.0]
+    away = sun.truth + np.array([0.4 * PIXEL, 0.0])
     error = np.sqrt(np.diag(covariance(sun.problem, sun.space, away)))
     assert 0.25 * PIXEL < error[0] < 0.8 * PIXEL
     assert error[1] < 0.1 * PIXEL
@@ -224,7 +224,7 @@ def test_a_peak_is_compared_with_its_rival_above_what_is_usual():
 def test_halves_that_were_moved_apart_disagree_in_any_metric():
     sun = small_problem(GradientCorrelation(), fit="shift", shape=(90, 90), smoothness=2.0, seed=4)
     patches = (np.arange(90)[:, None] // 22.5 + np.arange(90) // 22.5) % 2 == 0
-    here, there = (sun.problem.sample(sun.truth + [side * PIXEL, 0.0]) for side in (-1.0, 1.0))
+    here, there = (sun.problem.sample(sun.truth + np.array([side * PIXEL, 0.0])) for side in (-1.0, 1.0))
     torn = replace(sun.problem, target=replace(sun.problem.target, data=np.where(patches, here, there)))
     whole = replace(sun.problem, target=replace(sun.problem.target, data=sun.problem.sample(sun.truth)))
     apart, together = (assess(problem, sun.space, sun.truth)[0] for problem in (torn, whole))

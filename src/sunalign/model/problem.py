@@ -165,7 +165,7 @@ class Problem:
         return self.score_of(self.sample(x))
 
     def score_of(self, sampled: np.ndarray, ignored: np.ndarray | None = None) -> float:
-        """Score of samples, shape (ny, nx), without the pixels where ``ignored`` is True; -inf where there are too few."""
+        """Score of samples, shape (ny, nx), but for those where ``ignored`` is True; -inf where there are too few."""
         mask = self.target_mask | ~np.isfinite(sampled)
         if ignored is not None:
             mask |= ignored

@@ -35,6 +35,7 @@ __all__ = ["Quality", "assess", "covariance"]
 LIMITS = {"peak_significance": 3.0, "split_half": 0.8, "movement": 1.5, "fixed_pattern": 0.1}
 
 _BLOCKS = 4  # Blocks for every parameter, at least: fewer say nothing of their scatter.
+_PARTS = 4  # Parameters that parts to leave out are enough for, at least.
 _BLOCK = 10.0  # Reference pixels over which residuals are taken to be correlated.
 _FLATTEST = 1e-2  # Least curvature, as a part of Gauss-Newton's, that is believed.
 _LARGEST = 2**17  # Pixels of the target in a correlation surface.
@@ -42,8 +43,6 @@ _COVERED = 0.8  # Part of the target below which the reference counts as coverin
 _ENOUGH = 4096  # Pixels of coarse images beyond which a metric's own scores are judged by those.
 _COSTLY = 2**24  # Pixels that are compared one shift after the other, at most.
 _FEW = 256  # Pixels of a part of the target below which it is judged in finer ones.
-
-_Signs = tuple[Problem, SearchSurface, dict[str, float]]
 
 # What to say of a sign that could not be had.
 _UNKNOWN = {
@@ -167,47 +166,27 @@ def assess(problem: Problem, space: SearchSpace, x: np.ndarray) -> tuple[Quality
     quality = Quality(overlap=problem.overlap(x), min_overlap=problem.min_overlap, at_bound=_at_bound(x, space))
     if not any(name.startswith("shift") for name in space.names):
         return quality, None
-    judged_by = _powers if isinstance(problem.metric, SupportsJudgement) else _scores
-    judged, surface, signs = judged_by(problem, space, x, quality.overlap)
+    metric = problem.metric
+    if isinstance(metric, SupportsJudgement):
+        judges = [_judge(problem, space, level) for level in _levels(problem, quality.overlap)]
+        surface = judges[0].shift_surface(x)
+        significance = peak_significance(surface, pixels_at_peak(surface), metric.significance)
+        ratio = peak_ratio(surface)
+    else:
+        judges = [_judge(problem, space, _affordable(problem, space, quality.overlap))]
+        surface = judges[0].shift_surface(x)
+        significance = significance_of_peak(judges[0], surface, x, _left_out(judges[0].problem, len(x)))
+        ratio = peak_ratio(above_most(surface))
+    judged = judges[0].problem
     quality = replace(
         quality,
+        peak_significance=significance,
+        peak_ratio=ratio,
         movement=_movement(surface, judged, x),
+        split_half=float(np.fmax.reduce([split_half(judge, x) for judge in judges])),
         fixed_pattern=fixed_pattern(problem, x, _reach(space, x)),
-        **signs,
     )
     return replace(quality, unknown=_unknown(quality, surface, judged)), surface
-
-
-def _powers(problem: Problem, space: SearchSpace, x: np.ndarray, overlap: float) -> _Signs:
-    """Signs by a metric that can judge."""
-    judges = [_judge(problem, space, level) for level in _levels(problem, overlap)]
-    surface = judges[0].shift_surface(x)
-    halves = np.array([split_half(judge, x) for judge in judges])
-    return (
-        judges[0].problem,
-        surface,
-        {
-            "peak_significance": peak_significance(surface, pixels_at_peak(surface), problem.metric.significance),
-            "peak_ratio": peak_ratio(surface),
-            "split_half": float(np.fmax.reduce(halves)),
-        },
-    )
-
-
-def _scores(problem: Problem, space: SearchSpace, x: np.ndarray, overlap: float) -> _Signs:
-    """Signs by nothing but the scores of a metric."""
-    judge = _judge(problem, space, _affordable(problem, space, overlap))
-    surface, fine = judge.shift_surface(x), judge.problem
-    block = _block(fine, len(x))
-    return (
-        fine,
-        surface,
-        {
-            "peak_significance": significance_of_peak(judge, surface, x, block),
-            "peak_ratio": peak_ratio(above_most(surface)),
-            "split_half": split_half(judge, x),
-        },
-    )
 
 
 def _judge(problem: Problem, space: SearchSpace, level: float) -> Objective:
@@ -263,15 +242,17 @@ def _reach(space: SearchSpace, x: np.ndarray) -> float:
 def covariance(problem: Problem, space: SearchSpace, x: np.ndarray) -> np.ndarray:
     """Covariance of the free parameters from the scatter of blocks of the target, shape (p, p).
 
-    A metric that cannot judge is judged by its scores (`sunalign.model.own_scores`). Else it is the cluster-robust sandwich ``H^-1 (sum_b s_b s_b^T) H^-1`` with s_b the gradient's share of one block of about ten
+    The cluster-robust sandwich ``H^-1 (sum_b s_b s_b^T) H^-1`` with s_b the gradient's share of one block of about ten
     reference pixels: unlike a white-noise estimate it holds when the two images differ by real structure. H is the
     curvature as it is, not Gauss-Newton's: the two differ where the reference is noisy. What its noise may still pull a
     shift by, whatever the sub-pixel phase, comes on top.
+
+    For a metric that cannot judge, both are differences of its scores; see `sunalign.model.own_scores`.
     """
     metric, p = problem.metric, len(x)
     if not isinstance(metric, SupportsJudgement):
         fine = problem.at_finest_level()
-        return score_covariance(fine, space, x, _block(fine, p)) + _pulled(problem, space)
+        return score_covariance(fine, space, x, _left_out(fine, p)) + _pulled(problem, space)
     problem = problem if problem.target.data.size <= MANY else problem.at_finest_level()
     sampled, jacobian, mask = problem.linearized(x)
     equations = metric.normal_equations(sampled, jacobian, problem.target.data, mask)
@@ -330,6 +311,11 @@ def _block(problem: Problem, p: int) -> tuple[int, int]:
         if (height, width) == (1, 1) or np.prod(np.ceil(shape / (width, height))) >= _BLOCKS * p:
             return height, width
         side *= 0.8
+
+
+def _left_out(problem: Problem, p: int) -> tuple[int, int]:
+    """As `_block`, of parts that are left out in turn, of which even one parameter needs some."""
+    return _block(problem, max(p, _PARTS))
 
 
 def _at_bound(x: np.ndarray, space: SearchSpace) -> tuple[str, ...]:

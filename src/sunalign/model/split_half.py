@@ -8,11 +8,11 @@ from typing import NamedTuple
 import numpy as np
 
 from sunalign.geometry.coordinates import ARCSEC
+from sunalign.model.gauss_newton import Climb, climb
 from sunalign.model.objective import Objective
 from sunalign.model.own_scores import highest_near, score_covariance
 from sunalign.model.problem import Problem
 from sunalign.model.search_space import SearchSpace
-from sunalign.model.gauss_newton import Climb, climb
 
 __all__ = ["compared_pixel", "split_half"]
 
