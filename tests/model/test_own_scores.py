@@ -11,7 +11,7 @@ import astropy.units as u
 import sunalign
 from sunalign.abc import SupportsJudgement
 from sunalign.metrics import NCC, GradientCorrelation, MutualInformation, Residual
-from sunalign.model.own_scores import above_most, highest_near, jackknife_groups, score_covariance
+from sunalign.model.own_scores import above_most, highest_near, parts_of, score_covariance
 from sunalign.model.quality import assess, covariance
 from sunalign.model.score_by_score import surface_of_scores
 from sunalign.model.search_space import SearchSpace
@@ -189,7 +189,7 @@ def test_no_structure_and_too_few_parts_have_no_errors():
 
 def test_groups_hold_whole_blocks_and_every_valid_pixel():
     valid = np.random.default_rng(0).random((37, 29)) < 0.8
-    groups = jackknife_groups(valid.shape, (5, 4), valid)
+    groups = parts_of(valid, (5, 4))
     assert ((groups >= 0) == valid).all()
     assert set(np.unique(groups[valid])) == set(range(24))
     for j in range(0, 37, 5):

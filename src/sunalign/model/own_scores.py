@@ -1,12 +1,13 @@
 """How sure an answer is by nothing but a metric's own scores.
 
 For metrics that cannot judge an answer themselves (`sunalign.abc.SupportsJudgement`). Whatever their scores mean, how
-much these scatter is seen when parts of the target are left out (the delete-a-group jackknife; Shao & Tu 1995, The
-Jackknife and Bootstrap), and where two scores come from the same pixels only the scatter of their difference counts.
+much an answer scatters is seen when parts of the target are left out (the delete-a-group jackknife; Shao & Tu 1995, The
+Jackknife and Bootstrap), and whether one shift is better than another when parts are asked each by itself.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
@@ -17,37 +18,41 @@ from sunalign.model.problem import Problem
 from sunalign.model.search_space import SearchSpace
 from sunalign.model.surface import SearchSurface, top_and_rival
 
-__all__ = ["above_most", "highest_near", "jackknife_groups", "score_covariance", "significance_of_peak"]
+__all__ = ["above_most", "highest_near", "parts_of", "score_covariance", "significance_of_peak"]
 
 _GROUPS = 24  # Parts that are left out in turn: they know a standard deviation to 15 %.
+_PARTS = 12  # Parts that are scored each by itself: with more, each has few pixels.
 _LEAST = 8  # Such parts without which nothing can be said of their scatter.
 _STEPS = (0.5, 1.0, 2.0)  # Pixels at the target's edge over which differences are taken, until the score bends down.
 _SIDES = (-1, 1)
 
 
-def jackknife_groups(shape: tuple[int, int], block: tuple[int, int], valid: np.ndarray) -> np.ndarray:
-    """Number of the group that every pixel is left out with, shape (ny, nx); -1 where there is nothing to leave out.
+def parts_of(valid: np.ndarray, block: tuple[int, int], n_parts: int = _GROUPS) -> np.ndarray:
+    """Number of the part that every pixel belongs to, shape (ny, nx); -1 where there is none.
 
     Parameters
     ----------
-    shape : `tuple` of `int`
-    block : `tuple` of `int`
-        (height, width) of what is left out as a whole, in pixels: neighbours are not independent of each other.
     valid : `numpy.ndarray` of `bool`, shape (ny, nx)
+    block : `tuple` of `int`
+        (height, width) of what stays together, in pixels: neighbours are not independent of each other.
+    n_parts : `int`
+        How many, at most; each has blocks of all over the field.
     """
-    rows, columns = (np.arange(size) // side for size, side in zip(shape, block, strict=True))
+    rows, columns = (np.arange(size) // side for size, side in zip(valid.shape, block, strict=True))
     number = rows[:, None] * (columns[-1] + 1) + columns
     _, number[valid] = np.unique(number[valid], return_inverse=True)
     n_blocks = int(number[valid].max(initial=-1)) + 1
-    # Blocks of all parts of the field in every group.
-    order = np.random.default_rng(0).permutation(n_blocks) % min(_GROUPS, max(n_blocks, 1))
-    groups = np.full(shape, -1)
-    groups[valid] = order[number[valid]]
-    return groups
+    order = np.random.default_rng(0).permutation(n_blocks) % min(n_parts, max(n_blocks, 1))
+    parts = np.full(valid.shape, -1)
+    parts[valid] = order[number[valid]]
+    return parts
 
 
 def significance_of_peak(judge: Objective, surface: SearchSurface, x: np.ndarray, block: tuple[int, int]) -> float:
     """By how many standard errors the highest score exceeds that of every other shift.
+
+    Parts of the target are scored each by itself, so that one bright region, by which the score of the whole may stand
+    or fall, is one voice among several.
 
     Parameters
     ----------
@@ -68,18 +73,18 @@ def significance_of_peak(judge: Objective, surface: SearchSurface, x: np.ndarray
     if found is None:
         return np.nan
     points = [judge.with_shift(x, surface.shift_x[place], surface.shift_y[place]) for place in found]
-    problem = judge.problem
+    problem = replace(judge.problem, min_overlap=0.0)  # Of a part, anything is little.
     samples = [problem.sample(point) for point in points]
     # Of the same pixels: what one shift covers and the other does not is no sign of either.
     valid = ~problem.target_mask & np.isfinite(samples[0] + samples[1])
-    groups = jackknife_groups(valid.shape, block, valid)
+    groups = parts_of(valid, block, _PARTS)
     n = int(groups.max(initial=-1)) + 1
+    top, rival = (np.array([problem.score_of(v, ~valid | (groups != k)) for k in range(n)]) for v in samples)
+    told = np.isfinite(top) & np.isfinite(rival)
+    gain, n = top[told] - rival[told], int(np.count_nonzero(told))
     if n < _LEAST:
         return np.nan
-    top, rival = (_deleted(problem, np.where(valid, sampled, np.nan), groups) for sampled in samples)
-    without = top[1:] - rival[1:]
-    error = np.sqrt((n - 1) / n * np.sum((without - without.mean()) ** 2))
-    return float((top[0] - rival[0]) / max(error, np.finfo(float).tiny))
+    return float(gain.mean() / max(gain.std(ddof=1) / np.sqrt(n), np.finfo(float).tiny))
 
 
 def above_most(surface: SearchSurface) -> SearchSurface:
@@ -107,7 +112,7 @@ def score_covariance(problem: Problem, space: SearchSpace, x: np.ndarray, block:
     """
     p = len(x)
     valid = ~problem.target_mask & np.isfinite(problem.sample(x))
-    groups = jackknife_groups(valid.shape, block, valid)
+    groups = parts_of(valid, block)
     n = int(groups.max(initial=-1)) + 1
     if n > max(p + 1, _LEAST - 1):
         for pixels in _STEPS:
