@@ -12,7 +12,7 @@ from sunalign.geometry.mapping import PixelMapping
 from sunalign.images import Image
 from sunalign.model.interpolation import SplineImage
 
-__all__ = ["MappedImage", "Transform", "Window"]
+__all__ = ["MappedImage", "Transform", "Window", "is_surface"]
 
 Transform = Callable[[np.ndarray], np.ndarray]
 Window = tuple[slice, slice]
@@ -96,7 +96,8 @@ class MappedImage:
         around : `int`
             Pixels that something else than the spline needs around a sample.
         """
-        found = [_window(mapping, margin, columns, around + _REACH) for mapping in self.mappings]
+        surface = is_surface(self.image)
+        found = [_window(mapping, margin, columns, around + _REACH, surface) for mapping in self.mappings]
         seen = [window for window in found if window is not None]
         if not seen:
             return None
@@ -134,11 +135,23 @@ class MappedImage:
         return self.image if self.read is None else replace(self.image, data=self.data)
 
 
-def _window(mapping: PixelMapping, margin: float, columns: np.ndarray | None, around: int) -> Window | None:
+def is_surface(image: Image) -> bool:
+    """Whether an image is a map of the Sun's surface in heliographic coordinates."""
+    return str(image.wcs.wcs.ctype[0]).startswith(("CRLN", "HGLN"))
+
+
+def _window(
+    mapping: PixelMapping, margin: float, columns: np.ndarray | None, around: int, surface: bool
+) -> Window | None:
+    """Rows and columns of one mapping; see `MappedImage.needed`.
+
+    On the sky a margin is as long in the image as it is at the target. On the surface it grows towards the limb, where
+    the target has to be moved to see how far.
+    """
     ny, nx = mapping.target.shape
     first, last = (0, nx - 1) if columns is None else (int(columns.min()), int(columns.max()))
-    mx, my = (margin / size for size in mapping.target.pixel_size)
-    # The target is moved, and not what is seen of it: at the limb that is not the same.
+    mx, my = (margin / size if surface else 0.0 for size in mapping.target.pixel_size)
+    beyond = 0.0 if surface else margin / min(mapping.reference.pixel_size)
     x = np.linspace(first - 0.5 - mx, last + 0.5 + mx, _NET)
     y = np.linspace(-0.5 - my, ny - 0.5 + my, _NET)
     column, row = mapping(*np.meshgrid(x, y), np.clip(x, first, last))
@@ -147,7 +160,8 @@ def _window(mapping: PixelMapping, margin: float, columns: np.ndarray | None, ar
         return None
     ranges = []
     for position, size in zip((row[seen], column[seen]), mapping.reference.shape, strict=True):
-        reach = around + (0.0 if seen.all() else _UNSEEN * float(np.ptp(position)))
+        limb = 0.0 if seen.all() else _UNSEEN * float(np.ptp(position))
+        reach = around + max(beyond, limb)
         start, stop = max(0.0, np.floor(position.min() - reach)), min(size, np.ceil(position.max() + reach) + 1)
         if stop - start < 2:
             return None

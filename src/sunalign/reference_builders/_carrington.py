@@ -21,7 +21,7 @@ from sunalign.geometry.mapping import PixelMapping
 from sunalign.geometry.observation import View, said_of_rotation, views_of
 from sunalign.geometry.rotation import ROTATION, SurfaceCarry, stonyhurst_zero
 from sunalign.images import Image, to_image
-from sunalign.model.mapped_image import MappedImage, Transform
+from sunalign.model.mapped_image import MappedImage, Transform, is_surface
 from sunalign.model.reference import Reference
 from sunalign.reference_builders._solar import SolarBuilder
 
@@ -54,7 +54,7 @@ class Carrington(SolarBuilder):
     def build(self, references: Sequence[Any], target: Image) -> Reference:
         modelling = self._modelling
         images = [to_image(reference) for reference in references]
-        found = views_of(target, [image for image in images if not _is_surface(image)], modelling)
+        found = views_of(target, [image for image in images if not is_surface(image)], modelling)
         if found is None:
             raise AlignmentError(
                 f"Neither {target.name} nor a reference says from where it was seen, so nothing can be placed on the "
@@ -66,7 +66,7 @@ class Carrington(SolarBuilder):
         others = iter(seen)
         parts = []
         for image in images:
-            if _is_surface(image):
+            if is_surface(image):
                 parts.append(_surface_part(image, target, view))
             else:
                 carry = replace(view.carry(next(others)), off_disc=False)
@@ -77,10 +77,6 @@ class Carrington(SolarBuilder):
             "surface": f"sphere {modelling.height.to_value(u.Mm):g} Mm above the photosphere",
         }
         return SurfaceReference(parts, target, view, assumptions)
-
-
-def _is_surface(image: Image) -> bool:
-    return str(image.wcs.wcs.ctype[0]).startswith(("CRLN", "HGLN"))
 
 
 def _surface_part(image: Image, target: Image, view: View) -> MappedImage:
@@ -174,7 +170,7 @@ class SurfaceReference(Reference):
         # A heliographic degree is seen under a smaller angle.
         lever = view.radius / (float(view.seen.place.distance) - view.radius)
         first = self.parts[0].image
-        self.pixel_size = float(np.sqrt(np.prod(first.grid.pixel_size))) * (lever if _is_surface(first) else 1.0)
+        self.pixel_size = float(np.sqrt(np.prod(first.grid.pixel_size))) * (lever if is_surface(first) else 1.0)
 
     def _with(self, parts: Sequence[MappedImage], target: Image | None = None) -> SurfaceReference:
         changed = SurfaceReference(parts, target or self._target, self._view, self.assumptions)
