@@ -35,6 +35,7 @@ __all__ = [
     "ReferenceBuilder",
     "ShiftSurface",
     "SupportsGaussNewton",
+    "SupportsJudgement",
     "SupportsShiftSurface",
 ]
 
@@ -194,3 +195,24 @@ class SupportsGaussNewton(Protocol):
         self, reference: np.ndarray, jacobian: np.ndarray, target: np.ndarray, mask: np.ndarray
     ) -> NormalEquations:
         """``jacobian`` has shape (p, ny, nx): derivative of every reference sample by every parameter."""
+
+
+@runtime_checkable
+class SupportsJudgement(SupportsShiftSurface, SupportsGaussNewton, Protocol):
+    """A metric that can say in closed form how sure an answer is; any other is judged by differences of its scores.
+
+    It has the other two powers as well: signs of doubt are read from its surface of shifts, and halves of the target
+    are climbed by its normal equations.
+    """
+
+    def block_scores(
+        self, reference: np.ndarray, jacobian: np.ndarray, target: np.ndarray, mask: np.ndarray, block: tuple[int, int]
+    ) -> np.ndarray:
+        """Every block's share of the gradient, shape (p, n_blocks), from which errors are estimated.
+
+        ``reference``, ``jacobian``, ``target`` and ``mask`` are those of `SupportsGaussNewton.normal_equations`, whose
+        ``gradient`` is the sum of all shares; ``block`` is ``(height, width)`` in pixels.
+        """
+
+    def significance(self, score: float, other: float, n_pixels: int) -> float:
+        """By how many standard errors a score exceeds another, both of ``n_pixels`` pixels."""

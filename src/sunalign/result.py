@@ -61,7 +61,7 @@ class AlignmentResult:
     reference : `~sunalign.model.reference.Reference`
         As it was built, not scaled.
     surface : `~sunalign.model.surface.SearchSurface` or `None`
-        Coarse correlation over the shifts, from which the quality was read.
+        The metric's scores over the shifts, on coarse images, from which the quality was read.
     problem : `~sunalign.model.problem.Problem`
         The forward model, for further questions.
     space : `~sunalign.model.search_space.SearchSpace`
@@ -198,7 +198,7 @@ class AlignmentResult:
         return plot_convergence(self, against=against, axes=axes, fig=fig, annotate=annotate)
 
     def plot_surface(self, *, axes: Axes | None = None, fig: Figure | None = None, annotate: bool = True) -> Figure:
-        """Correlation over the shifts and the error ellipse; see `sunalign.visualization.plot_surface`."""
+        """Scores over the shifts and the error ellipse; see `sunalign.visualization.plot_surface`."""
         from sunalign.visualization import plot_surface
 
         return plot_surface(self, axes=axes, fig=fig, annotate=annotate)

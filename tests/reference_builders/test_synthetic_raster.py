@@ -127,7 +127,7 @@ def test_every_pixel_is_sampled_where_sunpy_says(frames, truth):
             pixel = frame.world_to_pixel(SkyCoord(there.Tx, there.Ty, frame=seen).transform_to(frame.coordinate_frame))
         x, row = pixel.x.value, pixel.y.value
         slab = built.slabs[frames.index(frame)]
-        mine = slab.mappings[0](np.full(len(y), float(column)), y.astype(float), np.array([float(column)]))
+        mine = slab.part.mapping(np.full(len(y), float(column)), y.astype(float), np.array([float(column)]))
         np.testing.assert_allclose(mine, [x, row], rtol=0, atol=1e-6)
         expected = ndimage.map_coordinates(frame.data, [row, x], order=3, mode="mirror")
         np.testing.assert_allclose(found[:, column], expected, rtol=1e-6)
@@ -180,8 +180,8 @@ def test_cropping_scaling_and_sending_change_no_sample(frames, truth):
     np.testing.assert_allclose(sampled(narrow, truth), whole, rtol=1e-4)
     sent = pickle.loads(pickle.dumps(narrow.scaled(np.sqrt)))
     np.testing.assert_allclose(sampled(sent, truth) ** 2, whole, rtol=2e-2)
-    assert sum(slab.data.size for slab in narrow._all()) < 0.35 * sum(frame.data.size for frame in frames)
-    assert narrow.intensities().size == sum(slab.data.size for slab in narrow._all())
+    assert sum(part.data.size for part in narrow._parts()) < 0.35 * sum(frame.data.size for frame in frames)
+    assert narrow.intensities().size == sum(part.data.size for part in narrow._parts())
     coarse = sampled(narrow.binned(2), truth)
     assert np.corrcoef(coarse.ravel(), whole.ravel())[0, 1] > 0.95
     assert narrow.binned(1) is narrow
@@ -215,8 +215,8 @@ def test_files_are_opened_once_and_read_in_part(paths, truth, monkeypatch):
         monkeypatch.setattr(cls, "data", property(forbidden))
     built = SyntheticRaster().build(paths, to_image(truth)).within(40 * ARCSEC)
     assert len(opened) == len(paths)
-    assert not any("data" in slab.__dict__ for slab in built.slabs)
-    read = [slab.data.size for slab in built.slabs]
+    assert not any("data" in slab.part.__dict__ for slab in built.slabs)
+    read = [slab.part.data.size for slab in built.slabs]
     assert len(opened) == len(paths)
     assert max(read) < 0.4 * 190 * 150
 

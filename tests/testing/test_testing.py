@@ -263,6 +263,20 @@ class Unbalanced(NCC):
         return equations._replace(n_pixels=equations.n_pixels // 2)
 
 
+@breaks("check_block_scores_add_up")
+@plugin
+class Embezzling(NCC):
+    def block_scores(self, *args):
+        return 0.5 * super().block_scores(*args)
+
+
+@breaks("check_block_scores_add_up")
+@plugin
+class Undecided(NCC):
+    def significance(self, score, other, n_pixels):
+        return abs(super().significance(score, other, n_pixels))
+
+
 # Optimizers. All but the last lines of each are a careful search.
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from sunpy import log
 
-from sunalign.abc import Plugin
+from sunalign.abc import Metric, Plugin, SupportsJudgement
 from sunalign.alignment.climb import Climb, Images
 from sunalign.correction import Correction
 from sunalign.exceptions import AlignmentDoubtError, warn_user
@@ -77,6 +77,7 @@ def tell(
         assumptions={
             "scaling": str(images.scaling),
             "working grid": grid,
+            **_judged_by(plugins[Metric]),
             **images.assumptions,
             **model.assumptions,
             **{f"fitted {name}": f"{value:.2f}" for name, value in fitted.items()},
@@ -89,6 +90,11 @@ def tell(
         space=model.space,
         extra=fitted | {key: value for key, value in found.items() if key not in _TOLD},
     )
+
+
+def _judged_by(metric: Metric) -> dict[str, str]:
+    """What errors and doubts were read from, where the metric has nothing better than its scores."""
+    return {} if isinstance(metric, SupportsJudgement) else {"judged by": f"the scores of {name_of(metric)}"}
 
 
 def _named(plugins: Mapping[type[Plugin], Any], refined_by: Plugin | None) -> dict[str, dict[str, Any]]:

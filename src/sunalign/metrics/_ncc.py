@@ -8,6 +8,7 @@ import numpy as np
 
 from sunalign.abc import Metric, NormalEquations, ShiftSurface
 from sunalign.model.masked_correlation import masked_ncc_surface
+from sunalign.model.surface import fisher_significance
 
 __all__ = ["NCC"]
 
@@ -68,15 +69,7 @@ class NCC(Metric):
     def block_scores(
         self, reference: np.ndarray, jacobian: np.ndarray, target: np.ndarray, mask: np.ndarray, block: tuple[int, int]
     ) -> np.ndarray:
-        """Every block's share of the gradient, shape (p, n_blocks), from which errors are estimated.
-
-        Parameters
-        ----------
-        reference, jacobian, target, mask
-            As in `normal_equations`.
-        block : `tuple` of `int`
-            ``(height, width)`` in pixels.
-        """
+        """See `sunalign.abc.SupportsJudgement`."""
         p, (ny, nx) = len(jacobian), mask.shape
         (mean_m, mean_t, *mean_g), gram = _gram(reference, target, jacobian, mask)
         gain, tilt = gram[0, 1] / gram[0, 0], gram[2:, 0] / gram[0, 0]
@@ -94,6 +87,10 @@ class NCC(Metric):
                 share[k] = np.add.reduceat((slope * residual).sum(axis=0), edges)
             sums.append(gain * share)
         return np.concatenate(sums, axis=1)
+
+    def significance(self, score: float, other: float, n_pixels: int) -> float:
+        """See `sunalign.abc.SupportsJudgement`; by Fisher's z, whose standard error is ``1 / sqrt(n - 3)``."""
+        return fisher_significance(score, other, n_pixels)
 
 
 def _gram(

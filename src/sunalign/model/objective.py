@@ -168,12 +168,12 @@ class Objective:
     def normal_equations(self, x: np.ndarray) -> NormalEquations:
         """Second-order model around a point; counts as one evaluation and enters the history."""
         self._budget.claim(1)
-        equations = self.problem.normal_equations(x)
+        equations, score = self.problem.scored_equations(x)
         if not np.isfinite(equations.score):
             equations = equations._replace(score=-np.inf)
         key = _key(np.asarray(x, float))
-        if key not in self._cache and equations.n_pixels >= max(self.problem.least_overlap * self.problem.n_valid, 2):
-            self._remember(key, np.asarray(x, float), equations.score)
+        if key not in self._cache and np.isfinite(score):
+            self._remember(key, np.asarray(x, float), score)
         return equations
 
     def shift_surface(self, x: np.ndarray) -> SearchSurface:

@@ -8,20 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
 
 import astropy.units as u
 
-from sunalign.abc import Metric, NormalEquations, ShiftSurface
+from sunalign.abc import Metric, NormalEquations, ShiftSurface, SupportsShiftSurface
 from sunalign.correction import PARAMETERS, UNITS, Correction
 from sunalign.exceptions import PluginError, told
 from sunalign.geometry.coordinates import ARCSEC, PixelGrid, apply_homography, tangent_basis
 from sunalign.images import Image
 from sunalign.model.noise import BandLimit, band_limit, edge, gaussian_smoothed
 from sunalign.model.reference import Reference
+from sunalign.model.score_by_score import surface_of_scores
 from sunalign.model.surface import allowing_for_edges
 from sunalign.wcs.plausible import check_surface
 
@@ -169,8 +170,13 @@ class Problem:
 
     def score(self, x: Sequence[float] | np.ndarray) -> float:
         """Score of one trial; -inf where there is too little to compare."""
-        sampled = self.sample(x)
+        return self.score_of(self.sample(x))
+
+    def score_of(self, sampled: np.ndarray, ignored: np.ndarray | None = None) -> float:
+        """Score of samples, shape (ny, nx), but for those where ``ignored`` is True; -inf where there are too few."""
         mask = self.target_mask | ~np.isfinite(sampled)
+        if ignored is not None:
+            mask |= ignored
         if self.n_valid == 0 or np.count_nonzero(~mask) < max(self.least_overlap * self.n_valid, 2):
             return -np.inf
         value = _called(self.metric, "score", sampled, self.target.data, mask)
@@ -185,9 +191,20 @@ class Problem:
         return float(np.count_nonzero(np.isfinite(self.sample(x)) & ~self.target_mask) / max(self.n_valid, 1))
 
     def normal_equations(self, x: Sequence[float] | np.ndarray) -> NormalEquations:
-        """Second-order model of the score around one trial."""
+        """Second-order model of the score around one trial, over the pixels that have a derivative."""
+        return self.scored_equations(x)[0]
+
+    def scored_equations(self, x: Sequence[float] | np.ndarray) -> tuple[NormalEquations, float]:
+        """As `normal_equations`, and the score of that trial over all the pixels that have a sample, as in `score`.
+
+        The two part at the edge of coverage, where a sample may have no derivative.
+        """
         sampled, jacobian, mask = self.linearized(x)
-        return _called(self.metric, "normal_equations", sampled, jacobian, self.target.data, mask)
+        equations = _called(self.metric, "normal_equations", sampled, jacobian, self.target.data, mask)
+        compared = np.count_nonzero(np.isfinite(sampled) & ~self.target_mask)
+        if equations.n_pixels == compared >= max(self.least_overlap * self.n_valid, 2) and np.isfinite(equations.score):
+            return equations, float(equations.score)
+        return equations, self.score_of(sampled)
 
     def linearized(self, x: Sequence[float] | np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Samples (ny, nx), their derivatives by the free parameters (p, ny, nx), and what to ignore (ny, nx)."""
@@ -235,16 +252,10 @@ class Problem:
         columns = _first_row(to_base, padded.shape[1])
         matrix = self._moved(self.parameters(x)) @ to_base
         wide = self.reference.sample_grid(matrix, padded.shape, columns).astype(float)
-        return _called(
-            self.metric,
-            "shift_surface",
-            wide,
-            self.target.data,
-            ~np.isfinite(wide),
-            self.target_mask,
-            margin,
-            self.least_overlap,
-        )
+        given = (wide, self.target.data, ~np.isfinite(wide), self.target_mask, margin, self.least_overlap)
+        if isinstance(self.metric, SupportsShiftSurface):
+            return _called(self.metric, "shift_surface", *given)
+        return surface_of_scores(partial(_called, self.metric, "score"), *given)
 
     def at_level(self, level: float) -> Problem:
         """Return the problem with pixels of about ``level`` reference pixels, or the target's own where larger.

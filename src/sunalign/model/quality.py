@@ -11,10 +11,11 @@ from typing import Any
 
 import numpy as np
 
+from sunalign.abc import SupportsJudgement
 from sunalign.geometry.coordinates import ARCSEC
-from sunalign.metrics import NCC
 from sunalign.model.fixed_pattern import fixed_pattern
 from sunalign.model.objective import Objective
+from sunalign.model.own_scores import above_most, score_covariance, significance_of_peak
 from sunalign.model.problem import MANY, Problem
 from sunalign.model.search_space import SearchSpace
 from sunalign.model.split_half import compared_pixel, split_half
@@ -34,10 +35,13 @@ __all__ = ["Quality", "assess", "covariance"]
 LIMITS = {"peak_significance": 3.0, "split_half": 0.8, "movement": 1.5, "fixed_pattern": 0.25}
 
 _BLOCKS = 4  # Blocks for every parameter, at least: fewer say nothing of their scatter.
+_PARTS = 4  # Parameters that parts to leave out are enough for, at least.
 _BLOCK = 10.0  # Reference pixels over which residuals are taken to be correlated.
 _FLATTEST = 1e-2  # Least curvature, as a part of Gauss-Newton's, that is believed.
 _LARGEST = 2**17  # Pixels of the target in a correlation surface.
 _COVERED = 0.8  # Part of the target below which the reference counts as covering only some of it.
+_ENOUGH = 4096  # Pixels of coarse images beyond which a metric's own scores are judged by those.
+_COSTLY = 2**24  # Pixels that are compared one shift after the other, at most.
 _FEW = 256  # Pixels of a part of the target below which it is judged in finer ones.
 
 # What to say of a sign that could not be had.
@@ -64,7 +68,7 @@ class Quality:
     Parameters
     ----------
     peak_significance : `float`
-        How far the peak of the correlation surface stands above every other shift, in standard errors of Fisher's z.
+        How far the peak of the surface of scores stands above every other shift, in standard errors.
     peak_ratio : `float`
         Second peak of that surface over the first. A weak sign on its own.
     split_half : `float`
@@ -151,35 +155,61 @@ class Quality:
 
 
 def assess(problem: Problem, space: SearchSpace, x: np.ndarray) -> tuple[Quality, SearchSurface | None]:
-    """Judge an answer, whichever optimizer and metric it comes from, by the correlation around it.
+    """Judge an answer, whichever optimizer it comes from, by the metric's scores around it.
 
     Returns
     -------
     `Quality`, `~sunalign.model.surface.SearchSurface` or `None`
-        With the correlation over all shifts, at the answer's scale and rotation, that the signs were read from;
+        With the scores over all shifts, at the answer's scale and rotation, that the signs were read from;
         `None` where no shift was free.
     """
     quality = Quality(overlap=problem.overlap(x), min_overlap=problem.least_overlap, at_bound=_at_bound(x, space))
     if not any(name.startswith("shift") for name in space.names):
         return quality, None
-    judges = [_judge(problem, space, level) for level in _levels(problem, quality.overlap)]
-    surface = judges[0].shift_surface(x)
-    halves = np.array([split_half(judge, x) for judge in judges])
+    metric = problem.metric
+    if isinstance(metric, SupportsJudgement):
+        judges = [_judge(problem, space, level) for level in _levels(problem, quality.overlap)]
+        surface = judges[0].shift_surface(x)
+        significance = peak_significance(surface, pixels_at_peak(surface), metric.significance)
+        ratio = peak_ratio(surface)
+    else:
+        judges = [_judge(problem, space, _affordable(problem, space, quality.overlap))]
+        surface = judges[0].shift_surface(x)
+        significance = significance_of_peak(judges[0], surface, x, _left_out(judges[0].problem, len(x)))
+        ratio = peak_ratio(above_most(surface))
+    judged = judges[0].problem
     quality = replace(
         quality,
-        peak_significance=peak_significance(surface, pixels_at_peak(surface)),
-        peak_ratio=peak_ratio(surface),
-        movement=_movement(surface, judges[0].problem, x),
-        split_half=float(np.fmax.reduce(halves)),
+        peak_significance=significance,
+        peak_ratio=ratio,
+        movement=_movement(surface, judged, x),
+        split_half=float(np.fmax.reduce([split_half(judge, x) for judge in judges])),
         fixed_pattern=fixed_pattern(problem, x, _reach(space, x)),
     )
-    return replace(quality, unknown=_unknown(quality, surface, judges[0].problem)), surface
+    return replace(quality, unknown=_unknown(quality, surface, judged)), surface
 
 
 def _judge(problem: Problem, space: SearchSpace, level: float) -> Objective:
     coarse = problem.at_level(level)
-    least = allowing_for_edges(problem.min_overlap, coarse.n_valid)
-    return Objective(replace(coarse, metric=NCC(), min_overlap=least), space)
+    return Objective(replace(coarse, min_overlap=allowing_for_edges(coarse.min_overlap, coarse.n_valid)), space)
+
+
+def _affordable(problem: Problem, space: SearchSpace, overlap: float) -> float:
+    """Resolution at which every shift can be scored, one by one, for about what a search costs.
+
+    No finer than needed, but for small images, whose scores are worth little without all their pixels.
+    """
+    level = 1.0 if overlap * problem.size_at(2.0) < _ENOUGH else 2.0
+    while _n_compared(problem, space, level) > _COSTLY and problem.size_at(2 * level) > _FEW:
+        level *= 2
+    return level
+
+
+def _n_compared(problem: Problem, space: SearchSpace, level: float) -> float:
+    """Pixels that have to be compared for all shifts within the bounds."""
+    pitch = level * problem.reference_pixel / ARCSEC
+    widths = [(p.upper - p.lower) / pitch + 1 for p in space if p.name.startswith("shift")]
+    return float(problem.size_at(level) * np.prod(widths))
 
 
 def _levels(problem: Problem, overlap: float) -> tuple[float, float]:
@@ -216,16 +246,20 @@ def covariance(problem: Problem, space: SearchSpace, x: np.ndarray) -> np.ndarra
     reference pixels: unlike a white-noise estimate it holds when the two images differ by real structure. H is the
     curvature as it is, not Gauss-Newton's: the two differ where the reference is noisy. What its noise may still pull a
     shift by, whatever the sub-pixel phase, comes on top.
+
+    For a metric that cannot judge, both are differences of its scores; see `sunalign.model.own_scores`.
     """
-    ncc = NCC()
+    metric, p = problem.metric, len(x)
+    if not isinstance(metric, SupportsJudgement):
+        fine = problem.at_finest_level()
+        return score_covariance(fine, space, x, _left_out(fine, p)) + _pulled(problem, space)
     problem = problem if problem.target.data.size <= MANY else problem.at_finest_level()
     sampled, jacobian, mask = problem.linearized(x)
-    equations = ncc.normal_equations(sampled, jacobian, problem.target.data, mask)
-    p = len(x)
+    equations = metric.normal_equations(sampled, jacobian, problem.target.data, mask)
     unknown = np.full((p, p), np.nan)
     if equations.score == 0.0:
         return unknown
-    shares = ncc.block_scores(sampled, jacobian, problem.target.data, mask, block_shape(problem, p))
+    shares = metric.block_scores(sampled, jacobian, problem.target.data, mask, block_shape(problem, p))
     n_blocks = int(np.count_nonzero(np.any(shares != 0, axis=0)))
     if n_blocks <= p:
         return unknown
@@ -250,7 +284,7 @@ def _curvature(problem: Problem, x: np.ndarray, steps: np.ndarray, hessian: np.n
     At the reference's resolution, where it takes a few milliseconds; ``hessian``, Gauss-Newton's at full resolution,
     is scaled by what the two matrices there make of each other.
     """
-    fine = replace(problem.at_finest_level(), metric=NCC())
+    fine = problem.at_finest_level()
     p = len(x)
     seen = np.empty((p, p))
     for k in range(p):
@@ -277,6 +311,11 @@ def block_shape(problem: Problem, p: int) -> tuple[int, int]:
         if (height, width) == (1, 1) or np.prod(np.ceil(shape / (width, height))) >= _BLOCKS * p:
             return height, width
         side *= 0.8
+
+
+def _left_out(problem: Problem, p: int) -> tuple[int, int]:
+    """As `block_shape`, of parts that are left out in turn, of which even one parameter needs some."""
+    return block_shape(problem, max(p, _PARTS))
 
 
 def _at_bound(x: np.ndarray, space: SearchSpace) -> tuple[str, ...]:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
-from functools import cached_property
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
 import numpy as np
@@ -17,10 +15,9 @@ from sunalign.geometry.coordinates import ARCSEC, PixelGrid, apply_homography
 from sunalign.geometry.mapping import Carry, PixelMapping
 from sunalign.images import Image
 from sunalign.model.interpolation import SplineImage
+from sunalign.model.mapped_image import MappedImage, Transform
 
 __all__ = ["AveragedReference", "ImageReference", "Reference", "ScaledReference"]
-
-Transform = Callable[[np.ndarray], np.ndarray]
 
 # Reference pixels by which a grid may deviate from one that is spanned by its rows and columns: by a shear or a turn,
 # which a parameter would feel, and by the keystone of a plane seen askew, which none of them can follow.
@@ -229,9 +226,8 @@ class ImageReference(Reference):
         assumptions: Mapping[str, str] | None = None,
         smoothing: float = 0.0,
     ) -> None:
-        self._image = image
+        self._part = MappedImage(image, (mapping,), None, smoothing)
         self.smoothing = smoothing
-        self.mapping = mapping
         self.assumptions = dict(assumptions or {})
         self.pixel_size = float(np.sqrt(np.prod(image.grid.pixel_size)))
         self._target_name = "the target"
@@ -257,11 +253,11 @@ class ImageReference(Reference):
         assumptions : mapping, optional
             See `Reference.assumptions`.
         """
+        whole = cls(image, PixelMapping(target.grid, image.grid, carry), assumptions)
         if not np.isfinite(margin):
-            whole = cls(image, PixelMapping(target.grid, image.grid, carry), assumptions)
             whole._target_name = target.name
             return whole
-        needed = _needed(PixelMapping(target.grid, image.grid, carry), margin)
+        needed = whole._part.needed(margin)
         if needed is None or not np.isfinite(image.data[needed]).any():
             if not np.isfinite(image.data).any():
                 raise CoverageError(f"The reference {image.name} has no valid pixel: all are NaN or masked.")
@@ -270,30 +266,39 @@ class ImageReference(Reference):
                 f"{_span(target.grid)} of the target and a margin of {margin / ARCSEC:.0f} arcsec are needed. "
                 f"Check both pointings and dates, or raise max_shift."
             )
-        cropped = image.crop(*needed)
-        return cls(cropped, PixelMapping(target.grid, cropped.grid, carry), assumptions)
+        return whole._with(whole._part.cropped(needed))
+
+    def _with(self, part: MappedImage) -> ImageReference:
+        return ImageReference(part.image, part.mapping, self.assumptions, part.smoothing)
+
+    @property
+    def _image(self) -> Image:
+        return self._part.image
+
+    @property
+    def mapping(self) -> PixelMapping:
+        """From the target's pixels to the image's."""
+        return self._part.mapping
 
     def within(self, margin: float) -> ImageReference:
         """Crop to what is needed."""
         target = Image(np.empty(self.mapping.target.shape), self.mapping.target, name=self._target_name)
         return self.of(self._image, target, self.mapping.carry, margin, self.assumptions)
 
-    @cached_property
+    @property
     def spline(self) -> SplineImage:
         """Coefficients of the image."""
-        return SplineImage(self._image.data, self.smoothing)
+        return self._part.spline
 
     def sample(self, x: np.ndarray, y: np.ndarray, columns: np.ndarray | None = None) -> np.ndarray:
         """Values at target pixel coordinates."""
-        return self.spline.sample(*self.mapping(x, y, columns))
+        return self._part.sample(x, y, columns)
 
     def sample_with_gradient(
         self, x: np.ndarray, y: np.ndarray, columns: np.ndarray | None = None
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Values and their derivatives by the target pixel coordinates."""
-        column, row, j = self.mapping.with_jacobian(x, y, columns)
-        value, by_column, by_row = self.spline.sample_with_gradient(column, row)
-        return value, by_column * j[0, 0] + by_row * j[1, 0], by_column * j[0, 1] + by_row * j[1, 1]
+        return self._part.sample_with_gradient(x, y, columns)
 
     def sample_grid(self, matrix: np.ndarray, shape: tuple[int, int], columns: np.ndarray) -> np.ndarray:
         """Values on a grid of points."""
@@ -349,7 +354,7 @@ class ImageReference(Reference):
         self, x: np.ndarray, y: np.ndarray, columns: np.ndarray | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
         """Pixel coordinates of the image."""
-        return self.mapping(x, y, columns)
+        return self._part.positions(x, y, columns)
 
     def scaled(self, transform: Transform) -> ImageReference:
         """Scale the image before its spline is made: outliers must not ring."""
@@ -357,40 +362,19 @@ class ImageReference(Reference):
 
     def mapped(self, function: Transform) -> ImageReference:
         """Replace the pixels."""
-        # Without its source: workers get a copy of all this.
-        image = replace(self._image, data=function(self._image.data), source=None, meta={})
-        return ImageReference(image, self.mapping, self.assumptions, self.smoothing)
+        return self._with(self._part.mapped(function))
 
     def smoothed(self, width: float) -> ImageReference:
         """Smooth the image before its spline is made."""
         if width == self.smoothing:
             return self
-        return ImageReference(self._image, self.mapping, self.assumptions, width)
+        return self._with(self._part.smoothed(width))
 
     def binned(self, factor: int) -> ImageReference:
         """Coarser version."""
-        if factor == 1 or min(self._image.data.shape) < 2 * factor:
+        if factor == 1 or not self._part.can_be_binned(factor):
             return self
-        image = self._image.binned(factor, factor)
-        mapping = replace(self.mapping, reference=image.grid)
-        return ImageReference(image, mapping, self.assumptions, self.smoothing)
-
-
-def _needed(mapping: PixelMapping, margin: float) -> tuple[slice, slice] | None:
-    """Rows and columns of the reference that can be sampled, a spline's reach included; `None` if there are none."""
-    x, y = mapping.footprint()
-    seen = np.isfinite(x) & np.isfinite(y)
-    if not seen.any():
-        return None
-    reach = margin / min(mapping.reference.pixel_size) + 6
-    ranges = []
-    for position, size in ((y[seen], mapping.reference.shape[0]), (x[seen], mapping.reference.shape[1])):
-        start = max(0, int(np.floor(position.min() - reach)))
-        stop = min(size, int(np.ceil(position.max() + reach)) + 1)
-        if stop - start < 2:
-            return None
-        ranges.append(slice(start, stop))
-    return ranges[0], ranges[1]
+        return self._with(self._part.binned(factor))
 
 
 def _span(grid: PixelGrid) -> str:

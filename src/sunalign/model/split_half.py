@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 
 from sunalign.geometry.coordinates import ARCSEC
+from sunalign.model.gauss_newton import Climb, climb
 from sunalign.model.objective import Objective
+from sunalign.model.own_scores import highest_near, score_covariance
 from sunalign.model.problem import Problem
 from sunalign.model.search_space import SearchSpace
-from sunalign.optimizers._levenberg_marquardt import Climb, climb
 
 __all__ = ["compared_pixel", "split_half"]
 
+_PATCH = (4, 4)  # Pixels that are left out together to see what a half's own error is.
 _LEAST = 16  # Valid pixels of a half that can be climbed on.
 
 
@@ -38,18 +41,36 @@ def split_half(judge: Objective, x: np.ndarray) -> float:
     problem = replace(judge.problem, names=names, fixed={**judge.problem.fixed, **held})
     ny, nx = problem.target.grid.shape
     checker = (np.arange(ny)[:, None] * 4 // ny + np.arange(nx) * 4 // nx) % 2 == 0
-    tops, variance = [], 0.0
+    top_of = _top_by_equations if judge.has_normal_equations else _top_by_scores
+    tops = []
     for ignored in (checker, ~checker):
         half = replace(problem, target=problem.target.masked(ignored))
-        if half.n_valid < _LEAST:
-            return np.nan
-        top = climb(Objective(half, space), space.start, tolerance=0.05, max_iter=10)
-        if top.equations.n_pixels < _LEAST:
+        top = top_of(half, space) if half.n_valid >= _LEAST else None
+        if top is None:
             return np.nan
         tops.append(top)
-        variance += _variance(half, top)
-    pixel = compared_pixel(problem)
+    pixel, variance = compared_pixel(problem), sum(top.variance for top in tops)
     return float(np.linalg.norm(tops[0].x - tops[1].x) / np.hypot(pixel, min(np.sqrt(variance), pixel)))
+
+
+class _Top(NamedTuple):
+    """Where a half ended, and the variance, in square arcsec, of that."""
+
+    x: np.ndarray
+    variance: float
+
+
+def _top_by_equations(half: Problem, space: SearchSpace) -> _Top | None:
+    top = climb(Objective(half, space), space.start, tolerance=0.05, max_iter=10)
+    return None if top.equations.n_pixels < _LEAST else _Top(top.x, _variance(half, top))
+
+
+def _top_by_scores(half: Problem, space: SearchSpace) -> _Top | None:
+    x = highest_near(half, space)
+    if not np.isfinite(half.score(x)):
+        return None
+    variance = np.trace(score_covariance(half, space, x, _PATCH))
+    return _Top(x, float(variance) if np.isfinite(variance) else np.inf)
 
 
 def _variance(problem: Problem, top: Climb) -> float:

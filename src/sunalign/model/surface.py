@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -9,10 +10,12 @@ import numpy as np
 __all__ = [
     "SearchSurface",
     "allowing_for_edges",
+    "fisher_significance",
     "peak_ratio",
     "peak_significance",
     "peaks_of",
     "pixels_at_peak",
+    "top_and_rival",
     "wider_than_a_peak",
 ]
 
@@ -39,31 +42,54 @@ def peak_ratio(surface: SearchSurface) -> float:
     return max(peaks[1][0], 0.0) / peaks[0][0] if len(peaks) > 1 else 0.0
 
 
-def peak_significance(surface: SearchSurface, n_pixels: int) -> float:
-    """How far the highest peak stands above every other shift, in standard errors of Fisher's z.
+def peak_significance(
+    surface: SearchSurface, n_pixels: int, significance: Callable[[float, float, int], float] | None = None
+) -> float:
+    """How far the highest peak stands above every other shift, in standard errors.
 
     Parameters
     ----------
     surface : `SearchSurface`
-        Of correlations.
     n_pixels : `int`
-        Number of pixels that were correlated: z has the standard error ``1 / sqrt(n - 3)``.
+        Number of pixels that were compared.
+    significance : callable, optional
+        As `sunalign.abc.SupportsJudgement.significance`; by default the scores are correlations.
 
     Returns
     -------
     `float`
         NaN where the surface is no wider than the peak itself.
     """
+    found = top_and_rival(surface)
+    if found is None:
+        return np.nan
+    significance = significance or fisher_significance
+    top, rival = (float(surface.scores[place]) for place in found)
+    return significance(top, rival, n_pixels)
+
+
+def top_and_rival(surface: SearchSurface) -> tuple[tuple[int, int], tuple[int, int]] | None:
+    """Places in the arrays of the highest score and of the highest that does not belong to its peak.
+
+    `None` where the surface is no wider than the peak itself.
+    """
     scores = np.where(np.isfinite(surface.scores), surface.scores, -np.inf)
     if not np.isfinite(scores).any():
-        return np.nan
-    j, i = np.unravel_index(np.argmax(scores), scores.shape)
+        return None
+    j, i = (int(n) for n in np.unravel_index(np.argmax(scores), scores.shape))
     rows, columns = np.ogrid[: scores.shape[0], : scores.shape[1]]
-    others = scores[np.hypot(rows - j, columns - i) > _PEAK]
-    others = others[np.isfinite(others)]
-    if others.size < _OTHERS or n_pixels < 4:
+    others = np.where(np.hypot(rows - j, columns - i) > _PEAK, scores, -np.inf)
+    if np.count_nonzero(np.isfinite(others)) < _OTHERS:
+        return None
+    other_j, other_i = (int(n) for n in np.unravel_index(np.argmax(others), scores.shape))
+    return (j, i), (other_j, other_i)
+
+
+def fisher_significance(score: float, other: float, n_pixels: int) -> float:
+    """By how many standard errors of Fisher's z a correlation exceeds another; NaN of fewer than four pixels."""
+    if n_pixels < 4:
         return np.nan
-    top, runner_up = np.arctanh(np.clip([scores[j, i], others.max()], -_NEAR_ONE, _NEAR_ONE))
+    top, runner_up = np.arctanh(np.clip([score, other], -_NEAR_ONE, _NEAR_ONE))
     return float((top - runner_up) * np.sqrt((n_pixels - 3) / 2))
 
 

@@ -11,12 +11,13 @@ from sunpy import log
 
 from sunalign.abc import Optimizer
 from sunalign.metrics import NCC
+from sunalign.model.gauss_newton import climb
 from sunalign.model.objective import Objective
 from sunalign.model.search_space import SearchSpace
 from sunalign.model.surface import SearchSurface, allowing_for_edges, peak_significance, peaks_of, pixels_at_peak
 from sunalign.optimizers._fft_search import grid_of
 from sunalign.optimizers._hill_climb import HillClimb
-from sunalign.optimizers._levenberg_marquardt import best_of, climb
+from sunalign.optimizers._levenberg_marquardt import best_of
 
 __all__ = ["CoarseToFine"]
 
@@ -76,7 +77,7 @@ class CoarseToFine(Optimizer):
             [top.x],
             space,
             success=top.converged,
-            message="The last step was below the tolerance." if top.converged else "The last climb did not converge.",
+            message=top.message if top.converged else f"The last climb did not converge. {top.message}",
             nit=top.iterations,
         )
 

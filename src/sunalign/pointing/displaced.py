@@ -10,7 +10,8 @@ from sunpy.map import GenericMap
 
 from sunalign.geometry.coordinates import ARCSEC, PixelGrid
 from sunalign.geometry.times import interpolate_columns
-from sunalign.model.reference import Reference, Transform
+from sunalign.model.mapped_image import Transform
+from sunalign.model.reference import Reference
 
 __all__ = ["DisplacedReference", "displaced", "in_pixels"]
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -22,13 +21,11 @@ from sunalign.geometry.mapping import PixelMapping
 from sunalign.geometry.observation import View, said_of_rotation, views_of
 from sunalign.geometry.rotation import ROTATION, SurfaceCarry, stonyhurst_zero
 from sunalign.images import Image, to_image
-from sunalign.model.interpolation import SplineImage
-from sunalign.model.reference import Reference, Transform
+from sunalign.model.mapped_image import MappedImage, Transform, is_surface
+from sunalign.model.reference import Reference
 from sunalign.reference_builders._solar import SolarBuilder
 
 __all__ = ["Carrington"]
-
-_REACH = 6
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +54,7 @@ class Carrington(SolarBuilder):
     def build(self, references: Sequence[Any], target: Image) -> Reference:
         modelling = self._modelling
         images = [to_image(reference) for reference in references]
-        found = views_of(target, [image for image in images if not _is_surface(image)], modelling)
+        found = views_of(target, [image for image in images if not is_surface(image)], modelling)
         if found is None:
             raise AlignmentError(
                 f"Neither {target.name} nor a reference says from where it was seen, so nothing can be placed on the "
@@ -69,11 +66,11 @@ class Carrington(SolarBuilder):
         others = iter(seen)
         parts = []
         for image in images:
-            if _is_surface(image):
+            if is_surface(image):
                 parts.append(_surface_part(image, target, view))
             else:
                 carry = replace(view.carry(next(others)), off_disc=False)
-                parts.append(_Part(image, PixelMapping(target.grid, image.grid, carry)))
+                parts.append(MappedImage(image, (PixelMapping(target.grid, image.grid, carry),)))
         assumptions = {
             "solar rotation": said_of_rotation(modelling),
             **assumptions,
@@ -82,25 +79,7 @@ class Carrington(SolarBuilder):
         return SurfaceReference(parts, target, view, assumptions)
 
 
-def _is_surface(image: Image) -> bool:
-    return str(image.wcs.wcs.ctype[0]).startswith(("CRLN", "HGLN"))
-
-
-@dataclass(frozen=True, eq=False)
-class _Part:
-    image: Image
-    mapping: PixelMapping
-    smoothing: float = 0.0
-
-    @cached_property
-    def spline(self) -> SplineImage:
-        return SplineImage(self.image.data, self.smoothing)
-
-    def holding(self, image: Image) -> _Part:
-        return _Part(image, replace(self.mapping, reference=image.grid), self.smoothing)
-
-
-def _surface_part(image: Image, target: Image, view: View) -> _Part:
+def _surface_part(image: Image, target: Image, view: View) -> MappedImage:
     """Part of a map in heliographic coordinates."""
     date = image.date or view.seen.date
     rates = ROTATION[view.modelling.solar_rotation]
@@ -122,7 +101,7 @@ def _surface_part(image: Image, target: Image, view: View) -> _Part:
         off_disc=False,
     )
     centred = _centred(image, surface, target)
-    return _Part(centred, PixelMapping(target.grid, centred.grid, surface))
+    return MappedImage(centred, (PixelMapping(target.grid, centred.grid, surface),))
 
 
 def _prime_meridian(image: Image, date: Time) -> float:
@@ -176,14 +155,14 @@ class SurfaceReference(Reference):
 
     Parameters
     ----------
-    parts : sequence
-        Images with their mappings; of those that show a place, the first counts.
+    parts : sequence of `~sunalign.model.mapped_image.MappedImage`
+        Of those that show a place, the first counts.
     target : `~sunalign.images.Image`
     view : `View`
     assumptions : mapping
     """
 
-    def __init__(self, parts: Sequence[_Part], target: Image, view: View, assumptions: Mapping[str, str]) -> None:
+    def __init__(self, parts: Sequence[MappedImage], target: Image, view: View, assumptions: Mapping[str, str]) -> None:
         self.parts = list(parts)
         self._target = target
         self._view = view
@@ -191,9 +170,9 @@ class SurfaceReference(Reference):
         # A heliographic degree is seen under a smaller angle.
         lever = view.radius / (float(view.seen.place.distance) - view.radius)
         first = self.parts[0].image
-        self.pixel_size = float(np.sqrt(np.prod(first.grid.pixel_size))) * (lever if _is_surface(first) else 1.0)
+        self.pixel_size = float(np.sqrt(np.prod(first.grid.pixel_size))) * (lever if is_surface(first) else 1.0)
 
-    def _with(self, parts: Sequence[_Part], target: Image | None = None) -> SurfaceReference:
+    def _with(self, parts: Sequence[MappedImage], target: Image | None = None) -> SurfaceReference:
         changed = SurfaceReference(parts, target or self._target, self._view, self.assumptions)
         changed.smoothing = parts[0].smoothing
         return changed
@@ -204,9 +183,9 @@ class SurfaceReference(Reference):
             return self
         kept = []
         for part in self.parts:
-            window = _window(part.mapping, margin)
-            if window is not None and np.isfinite(part.image.data[window]).any():
-                kept.append(part.holding(part.image.crop(*window)))
+            window = part.needed(margin)
+            if window is not None and np.isfinite(part.data[window]).any():
+                kept.append(part.cropped(window))
         if not kept:
             raise CoverageError(
                 f"No reference shows the part of the Sun that {self._target.name} shows, with a margin of "
@@ -218,7 +197,7 @@ class SurfaceReference(Reference):
         """Values at target pixel coordinates."""
         out = np.full(np.shape(x), np.nan)
         for part in self.parts:
-            values = part.spline.sample(*part.mapping(x, y, columns))
+            values = part.sample(x, y, columns)
             out = np.where(np.isnan(out), values, out)
             if not np.isnan(out).any():
                 break
@@ -230,9 +209,7 @@ class SurfaceReference(Reference):
         """Values and their derivatives by the target pixel coordinates."""
         out = np.full((3, *np.shape(x)), np.nan)
         for part in self.parts:
-            px, py, j = part.mapping.with_jacobian(x, y, columns)
-            value, by_column, by_row = part.spline.sample_with_gradient(px, py)
-            new = [value, by_column * j[0, 0] + by_row * j[1, 0], by_column * j[0, 1] + by_row * j[1, 1]]
+            new = part.sample_with_gradient(x, y, columns)
             out = np.where(np.isnan(out[0]), new, out)
             if not np.isnan(out[0]).any():
                 break
@@ -240,17 +217,17 @@ class SurfaceReference(Reference):
 
     def intensities(self) -> np.ndarray:
         """All values of all parts."""
-        return np.concatenate([part.image.data.ravel() for part in self.parts])
+        return np.concatenate([part.data.ravel() for part in self.parts])
 
     def arrays(self) -> Sequence[np.ndarray]:
         """Pixels of all parts."""
-        return [part.image.data for part in self.parts]
+        return [part.data for part in self.parts]
 
     def positions(
         self, x: np.ndarray, y: np.ndarray, columns: np.ndarray | None = None
     ) -> tuple[np.ndarray, np.ndarray] | None:
         """Pixel coordinates of the one image; `None` where there are several."""
-        return self.parts[0].mapping(x, y, columns) if len(self.parts) == 1 else None
+        return self.parts[0].positions(x, y, columns) if len(self.parts) == 1 else None
 
     def scaled(self, transform: Transform) -> SurfaceReference:
         """Scale the images before their splines are made."""
@@ -259,47 +236,22 @@ class SurfaceReference(Reference):
     def mapped(self, function: Transform) -> SurfaceReference:
         """Replace the pixels of every image."""
         bare = replace(self._target, data=np.empty((0, 0)), source=None, meta={})
-        parts = [
-            part.holding(replace(part.image, data=function(part.image.data), source=None, meta={}))
-            for part in self.parts
-        ]
-        return self._with(parts, bare)
+        return self._with([part.mapped(function) for part in self.parts], bare)
 
     def smoothed(self, width: float) -> SurfaceReference:
         """Smooth the images before their splines are made."""
         if width == self.smoothing:
             return self
-        return self._with([replace(part, smoothing=width) for part in self.parts])
+        return self._with([part.smoothed(width) for part in self.parts])
 
     def binned(self, factor: int) -> SurfaceReference:
         """Coarser version."""
-        if factor == 1 or any(min(part.image.data.shape) < 2 * factor for part in self.parts):
+        if factor == 1 or not all(part.can_be_binned(factor) for part in self.parts):
             return self
-        return self._with([part.holding(part.image.binned(factor, factor)) for part in self.parts])
+        return self._with([part.binned(factor) for part in self.parts])
 
     def image(self) -> GenericMap:
         """What the reference shows on the target's own pixels."""
         ny, nx = self._target.grid.shape
         data = self.sample_grid(np.eye(3), (ny, nx), np.arange(nx, dtype=float))
         return replace(self._target, data=data, source=None).to_map()
-
-
-def _window(mapping: PixelMapping, margin: float) -> tuple[slice, slice] | None:
-    """Rows and columns of a part that a target, moved by up to ``margin`` radians, can need."""
-    grid = mapping.target
-    ny, nx = grid.shape
-    mx, my = (margin / size for size in grid.pixel_size)
-    x, y = np.meshgrid(np.linspace(-0.5 - mx, nx - 0.5 + mx, 33), np.linspace(-0.5 - my, ny - 0.5 + my, 33))
-    px, py = mapping(x, y, np.clip(x, 0, nx - 1))
-    seen = np.isfinite(px) & np.isfinite(py)
-    if not seen.any():
-        return None
-    ranges = []
-    for position, size in ((py[seen], mapping.reference.shape[0]), (px[seen], mapping.reference.shape[1])):
-        # The net is coarse: between its last point on the disc and the limb there may be a step more.
-        around = _REACH + 0.05 * float(np.ptp(position))
-        start, stop = max(0.0, np.floor(position.min() - around)), min(size, np.ceil(position.max() + around) + 1)
-        if stop - start < 2:
-            return None
-        ranges.append(slice(int(start), int(stop)))
-    return ranges[0], ranges[1]

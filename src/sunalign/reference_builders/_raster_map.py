@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -11,11 +11,11 @@ import sunpy.map
 from sunpy.map import GenericMap
 
 from sunalign.images import Image
-
-if TYPE_CHECKING:
-    from sunalign.reference_builders._slabs import RasterReference
+from sunalign.reference_builders._frames import Frame
 
 __all__ = ["raster_map"]
+
+Served = tuple[str, Frame | None, np.ndarray]
 
 #: Cards of the frames that describe what is shown.
 _SHOWN = ("bunit", "wavelnth", "waveunit", "telescop", "instrume", "detector", "obsrvtry", "filter")
@@ -27,27 +27,26 @@ _WHERE = ("wcsaxes", "ctype", "cunit", "crpix", "crval", "cdelt", "crota", "pc",
           "hci", "hee", "hae", "obs_vr", "car_rot")  # fmt: skip
 
 
-def raster_map(raster: RasterReference, target: Image, used: Sequence[np.ndarray]) -> GenericMap:
-    """Sample a raster at the target's own pixels.
+def raster_map(data: np.ndarray, target: Image, served: Sequence[Served], assumptions: Mapping[str, str]) -> GenericMap:
+    """Map of a raster that was sampled at the target's own pixels.
 
     Parameters
     ----------
-    raster : `~sunalign.reference_builders._slabs.RasterReference`
+    data : `numpy.ndarray`, shape (ny, nx)
     target : `~sunalign.images.Image`
         Whose grid, times and observer the map gets.
-    used : sequence of `numpy.ndarray`
-        Target columns that every frame serves.
+    served : sequence
+        Name of a frame, the frame if it is still at hand, and the target columns that it serves.
+    assumptions : mapping
+        For HISTORY.
     """
-    ny, nx = target.grid.shape
-    data = raster.sample_grid(np.eye(3), (ny, nx), np.arange(nx, dtype=float))
     header = _own_cards(target)
-    frames = [slab for slab in raster.slabs if slab is not None]
-    first = next((slab.frame.head.meta for slab in frames if slab.frame is not None), {})
+    first: Mapping[str, Any] = next((frame.head.meta for _, frame, _ in served if frame is not None), {})
     for key in _SHOWN:
         value = first.get(key, first.get(key.upper()))
         if value is not None:
             header[key] = value
-    header["history"] = "\n".join(_told(raster, target, used))
+    header["history"] = "\n".join(_told(target, served, assumptions))
     return sunpy.map.Map(data, header)
 
 
@@ -61,11 +60,10 @@ def _own_cards(target: Image) -> dict[str, Any]:
     return {key: value for key, value in meta.items() if key.startswith(_WHERE)}
 
 
-def _told(raster: RasterReference, target: Image, used: Sequence[np.ndarray]) -> list[str]:
+def _told(target: Image, served: Sequence[Served], assumptions: Mapping[str, str]) -> list[str]:
     lines = [f"Synthetic raster made by sunalign on the pixels and times of {target.name}"]
-    lines += [f"{key}: {value}" for key, value in raster.assumptions.items()]
-    for slab, columns in zip(raster.slabs, used, strict=True):
-        if slab is not None:
-            when = "" if slab.frame is None else f" of {slab.frame.date.utc.isot}"
-            lines.append(f"columns {columns.min()}-{columns.max()} from {slab.name}{when}")
+    lines += [f"{key}: {value}" for key, value in assumptions.items()]
+    for name, frame, columns in served:
+        when = "" if frame is None else f" of {frame.date.utc.isot}"
+        lines.append(f"columns {columns.min()}-{columns.max()} from {name}{when}")
     return [line.encode("ascii", "replace").decode() for line in lines]

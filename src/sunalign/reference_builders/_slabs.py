@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -12,19 +11,17 @@ import numpy as np
 from sunpy.map import GenericMap
 
 from sunalign.exceptions import CoverageError
-from sunalign.geometry.coordinates import ARCSEC, PixelGrid
+from sunalign.geometry.coordinates import ARCSEC
 from sunalign.geometry.mapping import PixelMapping
 from sunalign.images import Image
 from sunalign.images.frames import Frame
-from sunalign.model.interpolation import SplineImage
-from sunalign.model.reference import Reference, Transform
+from sunalign.model.mapped_image import MappedImage, Transform, Window
+from sunalign.model.reference import Reference
+from sunalign.reference_builders._raster_map import raster_map
 
 __all__ = ["Blur", "RasterReference", "Schedule", "Slab"]
 
-Sampler = Callable[["Slab", PixelMapping, np.ndarray, np.ndarray, np.ndarray], np.ndarray]
-
-#: Frame pixels that a spline and its mask need around a sample.
-_REACH = 6
+Sampler = Callable[[MappedImage, np.ndarray, np.ndarray, np.ndarray, int], np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -114,6 +111,20 @@ class Blur:
 
 
 @dataclass(frozen=True, eq=False)
+class _Reading:
+    """Reads a part of a frame, and blurs it."""
+
+    frame: Frame
+    window: Window
+    blur: Blur
+
+    def __call__(self) -> np.ndarray:
+        data = self.blur(self.frame.read(*self.window))
+        self.frame.close()
+        return data
+
+
+@dataclass(frozen=True, eq=False)
 class Slab:
     """The part of a frame that the raster can need.
 
@@ -121,74 +132,43 @@ class Slab:
     ----------
     name : `str`
         Of the frame.
-    grid : `~sunalign.geometry.coordinates.PixelGrid`
-        Of the part.
-    mappings : `tuple` of `~sunalign.geometry.mapping.PixelMapping`
-        From the target's pixels to the part's, one for every moment of the exposure.
+    part : `~sunalign.model.mapped_image.MappedImage`, optional
+        With a mapping for every moment of the exposure; `None` where the frame shows nothing of the raster.
     frame : `Frame`, optional
-        Where to read it.
-    window : `tuple` of `slice`, optional
-        Rows and columns to read; `None` where the frame shows nothing of the raster.
+        Where it is read, as long as it is not in memory.
     blur : `Blur`
-    values : `numpy.ndarray`, optional
-        What was read, or made of that.
-    smoothing : `float`
-        See `~sunalign.model.reference.Reference.smoothing`.
     """
 
     name: str
-    grid: PixelGrid
-    mappings: tuple[PixelMapping, ...]
-    frame: Frame | None
-    window: tuple[slice, slice] | None
-    blur: Blur
-    values: np.ndarray | None = None
-    smoothing: float = 0.0
+    part: MappedImage | None
+    frame: Frame | None = None
+    blur: Blur = Blur()
 
-    @cached_property
-    def data(self) -> np.ndarray:
-        """Pixels; they are read here."""
-        if self.values is not None:
-            return self.values
-        if self.window is None or self.frame is None:
-            return np.full((1, 1), np.nan)
-        data = self.blur(self.frame.read(*self.window))
-        self.frame.close()
-        return data
+    @classmethod
+    def of(cls, frame: Frame, mappings: tuple[PixelMapping, ...], blur: Blur) -> Slab:
+        """Whole frame, of which nothing is read."""
+        ny, nx = frame.head.grid.shape
+        reading = _Reading(frame, (slice(0, ny), slice(0, nx)), blur)
+        bare = Image(np.empty((0, 0)), frame.head.grid, name=frame.name)
+        return cls(frame.name, MappedImage(bare, mappings, reading), frame, blur)
 
-    @cached_property
-    def spline(self) -> SplineImage:
-        """Coefficients."""
-        return SplineImage(self.data, self.smoothing)
+    def cut(self, margin: float, columns: np.ndarray) -> Slab:
+        """What these columns can need of a frame that was not read yet, moved by up to ``margin`` radians."""
+        if self.frame is None or not np.isfinite(margin):
+            return self
+        grid, part = self.frame.head.grid, self.part
+        window = None
+        if part is not None:
+            whole = tuple(replace(mapping, reference=grid) for mapping in part.mappings)
+            window = replace(part, mappings=whole).needed(margin, columns, self.blur.reach)
+        if part is None or window is None:
+            return replace(self, part=None)
+        cropped = part.holding(replace(part.image, grid=grid.crop(*window)))
+        return replace(self, part=replace(cropped, read=_Reading(self.frame, window, self.blur)))
 
-    def empty(self) -> Slab:
-        """Same part of a frame that shows nothing of the raster, cut off from its file."""
-        return replace(self, frame=None)
-
-    def holding(self, values: np.ndarray, grid: PixelGrid | None = None) -> Slab:
-        """Same part with other pixels, cut off from its file."""
-        grid = grid or self.grid
-        mappings = tuple(replace(mapping, reference=grid) for mapping in self.mappings)
-        return Slab(self.name, grid, mappings, None, self.window, self.blur, values, self.smoothing)
-
-
-def needed(mapping: PixelMapping, columns: np.ndarray, margin: float, reach: int) -> tuple[slice, slice] | None:
-    """Rows and columns of a frame that some columns of a target, moved by up to ``margin`` radians, can need."""
-    ny = mapping.target.shape[0]
-    edges = np.linspace(columns.min() - 0.5, columns.max() + 0.5, 5)
-    x, y = np.meshgrid(edges, np.linspace(-0.5, ny - 0.5, 17))
-    px, py = mapping(x, y, np.clip(edges, columns.min(), columns.max()))
-    seen = np.isfinite(px) & np.isfinite(py)
-    if not seen.any():
-        return None
-    around = margin / min(mapping.reference.pixel_size) + _REACH + reach
-    ranges = []
-    for position, size in ((py[seen], mapping.reference.shape[0]), (px[seen], mapping.reference.shape[1])):
-        start, stop = max(0.0, np.floor(position.min() - around)), min(size, np.ceil(position.max() + around) + 1)
-        if stop - start < 2:
-            return None
-        ranges.append(slice(int(start), int(stop)))
-    return ranges[0], ranges[1]
+    def changed(self, change: Callable[[MappedImage], MappedImage]) -> Slab:
+        """Other pixels, cut off from the file."""
+        return Slab(self.name, None if self.part is None else change(self.part), None, self.blur)
 
 
 class RasterReference(Reference):
@@ -226,8 +206,8 @@ class RasterReference(Reference):
         self._moments = moments
         self._used = used
         self.assumptions = dict(assumptions)
-        some = [slab for slab in self.slabs if slab is not None]
-        self.pixel_size = float(np.sqrt(np.prod(some[0].grid.pixel_size)))
+        parts = self._parts()
+        self.pixel_size = float(np.sqrt(np.prod(parts[0].image.grid.pixel_size))) if parts else np.nan
 
     def _with(self, change: Callable[[Slab, np.ndarray], Slab], target: Image | None = None) -> RasterReference:
         pairs = zip(self.slabs, self._used, strict=True)
@@ -243,29 +223,13 @@ class RasterReference(Reference):
         changed.smoothing = self.smoothing
         return changed
 
-    def _all(self) -> Iterator[Slab]:
-        return (slab for slab in self.slabs if slab is not None and slab.window is not None)
+    def _parts(self) -> list[MappedImage]:
+        return [slab.part for slab in self.slabs if slab is not None and slab.part is not None]
 
     def within(self, margin: float) -> RasterReference:
         """Cut every frame to what its columns can need, before anything of it is read."""
-
-        def cut(slab: Slab, used: np.ndarray) -> Slab:
-            if slab.frame is None or not np.isfinite(margin):
-                return slab
-            grid = slab.frame.head.grid
-            windows = [
-                needed(replace(mapping, reference=grid), used, margin, slab.blur.reach) for mapping in slab.mappings
-            ]
-            found = [window for window in windows if window is not None]
-            if not found:
-                return replace(slab, window=None)
-            y, x = (slice(min(w[axis].start for w in found), max(w[axis].stop for w in found)) for axis in range(2))
-            part = grid.crop(y, x)
-            mappings = tuple(replace(mapping, reference=part) for mapping in slab.mappings)
-            return replace(slab, grid=part, mappings=mappings, window=(y, x))
-
-        cropped = self._with(cut)
-        if not any(True for _ in cropped._all()):
+        cropped = self._with(lambda slab, used: slab.cut(margin, used))
+        if not cropped._parts():
             raise CoverageError(
                 f"None of the {len(self.slabs)} frames covers {self._target.name} with a margin of "
                 f"{margin / ARCSEC:.0f} arcsec. Check both pointings."
@@ -301,10 +265,10 @@ class RasterReference(Reference):
                     slab = self.slabs[frame]
                     at = (slice(None), where) if blocks else where
                     served[where] += share * weights[where]
-                    if slab is None or slab.window is None:
+                    if slab is None or slab.part is None:
                         out[:, *_tuple(at)] = np.nan
                         continue
-                    values = sampler(slab, slab.mappings[k], x[at], y[at], columns[where])
+                    values = sampler(slab.part, x[at], y[at], columns[where], k)
                     weight = share * weights[where]
                     if np.ndim(weight) and (weight != 1).any():
                         values = values * weight
@@ -316,11 +280,11 @@ class RasterReference(Reference):
 
     def intensities(self) -> np.ndarray:
         """All values of all parts."""
-        return np.concatenate([slab.data.ravel() for slab in self._all()])
+        return np.concatenate([part.data.ravel() for part in self._parts()])
 
     def arrays(self) -> Sequence[np.ndarray]:
         """Pixels of all parts."""
-        return [slab.data for slab in self._all()]
+        return [part.data for part in self._parts()]
 
     def positions(
         self, x: np.ndarray, y: np.ndarray, columns: np.ndarray | None = None
@@ -339,28 +303,21 @@ class RasterReference(Reference):
         """Replace the pixels of every frame."""
         # Without the target's data and source: workers get a copy of all this.
         bare = replace(self._target, data=np.empty((0, 0)), source=None, meta={})
-        return self._with(lambda slab, _: slab.holding(function(slab.data)) if slab.window else slab.empty(), bare)
+        return self._with(lambda slab, _: slab.changed(lambda part: part.mapped(function)), bare)
 
     def smoothed(self, width: float) -> RasterReference:
         """Smooth the frames before their splines are made."""
         if width == self.smoothing:
             return self
-        smooth = self._with(lambda slab, _: replace(slab.holding(slab.data), smoothing=width) if slab.window else slab)
+        smooth = self._with(lambda slab, _: slab.changed(lambda part: part.smoothed(width)))
         smooth.smoothing = width
         return smooth
 
     def binned(self, factor: int) -> RasterReference:
         """Coarser version."""
-        if factor == 1 or any(min(slab.data.shape) < 2 * factor for slab in self._all()):
+        if factor == 1 or not all(part.can_be_binned(factor) for part in self._parts()):
             return self
-
-        def coarser(slab: Slab, _: np.ndarray) -> Slab:
-            if slab.window is None:
-                return slab
-            image = Image(slab.data, slab.grid).binned(factor, factor)
-            return slab.holding(image.data, image.grid)
-
-        return self._with(coarser)
+        return self._with(lambda slab, _: slab.changed(lambda part: part.binned(factor)))
 
     def image(self) -> GenericMap:
         """The raster as a map; see `to_map`."""
@@ -372,26 +329,30 @@ class RasterReference(Reference):
         Coordinates, times and observer are those of the target; wavelength, unit and instrument those of the frames,
         which are listed in HISTORY.
         """
-        from sunalign.reference_builders._raster_map import raster_map
+        read = any(slab is not None and slab.part is not None and slab.frame is None for slab in self.slabs)
+        narrow = self if read else self.within(0.0)
+        ny, nx = self._target.grid.shape
+        data = narrow.sample_grid(np.eye(3), (ny, nx), np.arange(nx, dtype=float))
+        served = [
+            (slab.name, slab.frame, columns)
+            for slab, columns in zip(narrow.slabs, self._used, strict=True)
+            if slab is not None
+        ]
+        return raster_map(data, self._target, served, self.assumptions)
 
-        narrow = self if any(slab.frame is None for slab in self._all()) else self.within(0.0)
-        return raster_map(narrow, self._target, self._used)
+
+def _value(part: MappedImage, x: np.ndarray, y: np.ndarray, columns: np.ndarray, moment: int) -> np.ndarray:
+    return part.sample(x, y, columns, moment)[None]
 
 
-def _value(slab: Slab, mapping: PixelMapping, x: np.ndarray, y: np.ndarray, columns: np.ndarray) -> np.ndarray:
-    return slab.spline.sample(*mapping(x, y, columns))[None]
-
-
-def _position(slab: Slab, mapping: PixelMapping, x: np.ndarray, y: np.ndarray, columns: np.ndarray) -> np.ndarray:
-    return np.array(mapping(x, y, columns))
+def _position(part: MappedImage, x: np.ndarray, y: np.ndarray, columns: np.ndarray, moment: int) -> np.ndarray:
+    return np.array(part.positions(x, y, columns, moment))
 
 
 def _value_with_gradient(
-    slab: Slab, mapping: PixelMapping, x: np.ndarray, y: np.ndarray, columns: np.ndarray
+    part: MappedImage, x: np.ndarray, y: np.ndarray, columns: np.ndarray, moment: int
 ) -> np.ndarray:
-    column, row, j = mapping.with_jacobian(x, y, columns)
-    value, by_column, by_row = slab.spline.sample_with_gradient(column, row)
-    return np.array([value, by_column * j[0, 0] + by_row * j[1, 0], by_column * j[0, 1] + by_row * j[1, 1]])
+    return np.array(part.sample_with_gradient(x, y, columns, moment))
 
 
 def _runs(frames: np.ndarray) -> Iterator[tuple[int, Any]]:

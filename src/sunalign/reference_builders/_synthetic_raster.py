@@ -134,8 +134,7 @@ class SyntheticRaster(SolarBuilder):
             else [view.carry(seen, delay) for delay in delays]
         )
         mappings = tuple(PixelMapping(target.grid, grid, carry) for carry in carries)
-        whole = (slice(0, grid.shape[0]), slice(0, grid.shape[1]))
-        return Slab(frame.name, grid, mappings, frame, whole, self._blur(target, frame))
+        return Slab.of(frame, mappings, self._blur(target, frame))
 
     def _blur(self, target: Image, frame: Frame) -> Blur:
         grid = frame.head.grid

@@ -8,7 +8,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from sunalign.abc import Metric, NormalEquations, ShiftSurface, SupportsGaussNewton, SupportsShiftSurface
+from sunalign.abc import (
+    Metric,
+    NormalEquations,
+    ShiftSurface,
+    SupportsGaussNewton,
+    SupportsJudgement,
+    SupportsShiftSurface,
+)
 from sunalign.testing._law import Check, require, unchanged
 from sunalign.testing.helpers import smooth_image
 
@@ -243,6 +250,31 @@ def check_normal_equations_point_uphill(metric: Metric) -> None:
     require(_close(equations.score, score, 1e-5), f"Their score is {equations.score}; score() gives {score}.")
 
 
+def check_block_scores_add_up(metric: Metric) -> None:
+    """If the metric can judge, its blocks' shares add up to the gradient, and better scores are significant."""
+    if not isinstance(metric, SupportsJudgement):
+        return
+    pair, n, block = _pair(6), 3, (5, 7)
+    jacobian = np.stack([smooth_image(pair.mask.shape, seed=20 + k, smoothness=2.0) - 100 for k in range(n)])
+    arrays = (pair.reference, jacobian, pair.target, pair.mask)
+    with unchanged("The metric's block_scores()", *arrays):
+        shares = metric.block_scores(*arrays, block)
+    n_blocks = int(np.prod([-(-size // side) for size, side in zip(pair.mask.shape, block, strict=True)]))
+    require(shares.shape == (n, n_blocks), f"{n} parameters and {n_blocks} blocks have shares of shape {shares.shape}.")
+    gradient = metric.normal_equations(*arrays).gradient
+    require(
+        np.allclose(shares.sum(axis=1), gradient, rtol=1e-6, atol=1e-6 * np.abs(gradient).max()),
+        f"The blocks' shares add up to {shares.sum(axis=1)}; the gradient is {gradient}.",
+    )
+    unrelated = pair._replace(target=smooth_image(pair.mask.shape, seed=99, smoothness=2.0))
+    scores = _score(metric, pair), _score(metric, unrelated)
+    few, many = (metric.significance(*scores, pixels) for pixels in (100, 400))
+    require(
+        0 < few < many and metric.significance(*scores[::-1], 100) < 0,
+        f"A better score exceeds a worse one by {few} standard errors of 100 pixels and by {many} of 400.",
+    )
+
+
 def _gradient(metric: Metric, pair: _Pair, jacobian: np.ndarray) -> np.ndarray:
     step = 1e-3
     ends = [
@@ -279,4 +311,5 @@ CHECKS: tuple[Check, ...] = (
     check_degenerate_images_are_survived,
     check_shift_surface_equals_brute_force,
     check_normal_equations_point_uphill,
+    check_block_scores_add_up,
 )

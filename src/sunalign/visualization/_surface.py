@@ -1,4 +1,4 @@
-"""The correlation over the shifts and the error ellipse."""
+"""The scores over the shifts and the error ellipse."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _TINY = 0.08  # Fraction of the plot's width below which three sigma get an enla
 def plot_surface(
     result: AlignmentResult, *, axes: Axes | None = None, fig: Figure | None = None, annotate: bool = True
 ) -> Figure:
-    """Show the correlation over the shifts with its two highest peaks, the answer and its error ellipse.
+    """Show the scores over the shifts with their two highest peaks, the answer and its error ellipse.
 
     It is the surface that the quality is read from. Ellipses are at 1, 2 and 3 sigma; where they are tiny an inset
     enlarges them. Where only one shift was free this is a curve.
@@ -61,6 +61,11 @@ def plot_surface(
     return figure_of(ax)
 
 
+def _score_label(result: AlignmentResult) -> str:
+    name = result.plugins["metric"]["name"]
+    return "Correlation (ncc)" if name == "ncc" else f"Score ({name})"
+
+
 def _curve(ax: Axes, result: AlignmentResult, name: str) -> None:
     surface = result.surface
     assert surface is not None
@@ -68,7 +73,7 @@ def _curve(ax: Axes, result: AlignmentResult, name: str) -> None:
     score = surface.scores.ravel()
     kept = np.flatnonzero(np.isfinite(score))
     kept = kept[np.argsort(shift[kept])]
-    ax.plot(shift[kept], score[kept], ".-", color="0.4", label="correlation")
+    ax.plot(shift[kept], score[kept], ".-", color="0.4", label="score")
     for (top, *where), marker, label in zip(peaks_of(surface, 2), ("^", "v"), ("peak", "runner-up"), strict=False):
         if label == "peak" or top > 0:
             ax.plot(where[name == "shift_y"], top, marker, color="tab:red", ms=8, label=label)
@@ -77,7 +82,7 @@ def _curve(ax: Axes, result: AlignmentResult, name: str) -> None:
     if np.isfinite(error):
         ax.axvspan(value - error, value + error, color="tab:blue", alpha=0.25, label="1 σ")
     ax.set_xlabel(parameter_label(name))
-    ax.set_ylabel("Correlation (ncc)")
+    ax.set_ylabel(_score_label(result))
     ax.grid(alpha=0.3)
 
 
@@ -92,7 +97,7 @@ def _map(ax: Axes, result: AlignmentResult) -> None:
         cmap="viridis",
         rasterized=True,
     )
-    colour_bar(figure_of(ax), image, ax, "Correlation (ncc)", shrink=1.0)
+    colour_bar(figure_of(ax), image, ax, _score_label(result), shrink=1.0)
     _peaks(ax, surface)
     answer = _answer(result)
     ax.plot(*answer, "*", color="k", mfc="gold", ms=13, mew=0.8, label="answer")

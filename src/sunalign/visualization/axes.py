@@ -8,7 +8,6 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
-from scipy import ndimage
 
 import astropy.units as u
 from astropy.wcs import WCS
@@ -16,6 +15,7 @@ from astropy.wcs import WCS
 from sunalign.correction import PARAMETERS, UNITS, Correction
 from sunalign.geometry.coordinates import ARCSEC, PixelGrid, apply_homography, tangent_basis
 from sunalign.model.intensity import IntensityScaling
+from sunalign.model.noise import gaussian_smoothed
 from sunalign.model.reference import ImageReference
 
 if TYPE_CHECKING:
@@ -187,10 +187,7 @@ def stretched(data: np.ndarray) -> np.ndarray:
 
 def smoothed(data: np.ndarray, sigma: tuple[float, float]) -> np.ndarray:
     """Gaussian mean of the valid pixels around each valid one; NaN elsewhere."""
-    valid = np.isfinite(data)
-    weight = ndimage.gaussian_filter(valid.astype(float), sigma)
-    total = ndimage.gaussian_filter(np.where(valid, data, 0.0), sigma)
-    return np.where(valid, total / np.maximum(weight, 1e-9), np.nan)
+    return np.where(np.isfinite(data), gaussian_smoothed(data, sigma)[0], np.nan)
 
 
 def colour_bar(fig: Figure, artist: Any, axes: Any, label: str, **options: Any) -> Any:

@@ -206,7 +206,7 @@ def _figures(result: AlignmentResult, progress: bool | Callable[..., Any] | None
             "Reference at the target's pixels, target, and what is left of it",
             "png",
         ),
-        (lambda: png_of(result.plot_surface()), "Correlation over the shifts, with the error of the answer", "png"),
+        (lambda: png_of(result.plot_surface()), "Scores over the shifts, with the error of the answer", "png"),
         (lambda: png_of(result.plot_history()), "Trials at full resolution", "png"),
         (lambda: png_of(result.plot_convergence()), "Score of the trials and the best so far", "png"),
     ]
