@@ -12,6 +12,8 @@ from functools import cached_property
 import numpy as np
 from scipy import ndimage, sparse
 
+from sunalign.geometry.coordinates import apply_homography
+from sunalign.model.grid_sampling import PackedCoefficients
 from sunalign.model.noise import edge, gaussian_smoothed
 
 __all__ = ["SplineImage", "cubic_basis"]
@@ -87,6 +89,47 @@ class SplineImage:
         dx, dy = self._weights(x, 1, slope=True), self._weights(y, 0, slope=True)
         across = self._across(wx)
         return self._finished(wy @ across, x, y), wy @ self._across(dx), dy @ across
+
+    def sample_grid(self, matrix: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+        """Values, in single precision, on a grid: those at the points to which a homography takes its pixels.
+
+        Parameters
+        ----------
+        matrix : `numpy.ndarray`, shape (3, 3)
+        shape : `tuple` of `int`
+            ``(ny, nx)`` of the grid.
+        """
+        return self._on_grid(matrix, shape, with_gradient=False)[0]
+
+    def sample_grid_with_gradient(
+        self, matrix: np.ndarray, shape: tuple[int, int]
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """As `sample_grid`, with the derivatives by x and y of the image."""
+        value, by_x, by_y = self._on_grid(matrix, shape, with_gradient=True)
+        return value, by_x, by_y
+
+    def _on_grid(self, matrix: np.ndarray, shape: tuple[int, int], *, with_gradient: bool) -> np.ndarray:
+        out = np.empty((3 if with_gradient else 1, *shape), np.float32)
+        known = self.all_valid and self._all_inside(matrix, shape)
+        for part, x, y, values in self._packed.sample(matrix, shape, with_gradient=with_gradient):
+            values[0] += np.float32(self.mean)
+            if not known:
+                trusted = self._trusted(x, y)[0]
+                for array in values:
+                    array[~trusted] = np.nan
+            for rows, array in zip(out[:, part], values, strict=True):
+                rows[:] = array.reshape(rows.shape)
+        return out
+
+    def _all_inside(self, matrix: np.ndarray, shape: tuple[int, int]) -> bool:
+        """Whether a grid lies on the image: a straight-edged one does if its corners do."""
+        ny, nx = shape
+        x, y = apply_homography(matrix, np.array([0, nx - 1, 0, nx - 1]), np.array([0, 0, ny - 1, ny - 1]))
+        return bool((self._inside(x, 0) & self._inside(y, 1)).all())
+
+    @cached_property
+    def _packed(self) -> PackedCoefficients:
+        return PackedCoefficients(self._padded)
 
     @cached_property
     def _single_transposed(self) -> np.ndarray:
