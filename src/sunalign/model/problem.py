@@ -163,7 +163,8 @@ class Problem:
         """Score of one trial; -inf where there is too little to compare."""
         sampled = self.sample(x)
         mask = self.target_mask | ~np.isfinite(sampled)
-        if self.n_valid == 0 or np.count_nonzero(~mask) < max(self.min_overlap * self.n_valid, 2):
+        n_compared = self._n_compared[tuple(map(float, x))] = int(np.count_nonzero(~mask))
+        if self.n_valid == 0 or n_compared < max(self.min_overlap * self.n_valid, 2):
             return -np.inf
         value = _called(self.metric, "score", sampled, self.target.data, mask)
         if not isinstance(value, (float, int, np.floating)):
@@ -174,7 +175,15 @@ class Problem:
 
     def overlap(self, x: Sequence[float] | np.ndarray) -> float:
         """Fraction of the target's valid pixels that have a sample."""
-        return float(np.count_nonzero(np.isfinite(self.sample(x)) & ~self.target_mask) / max(self.n_valid, 1))
+        n_compared = self._n_compared.get(tuple(map(float, x)))
+        if n_compared is None:
+            n_compared = int(np.count_nonzero(np.isfinite(self.sample(x)) & ~self.target_mask))
+        return n_compared / max(self.n_valid, 1)
+
+    @cached_property
+    def _n_compared(self) -> dict[tuple[float, ...], int]:
+        """Pixels that had a sample in each of the trials that were scored."""
+        return {}
 
     def normal_equations(self, x: Sequence[float] | np.ndarray) -> NormalEquations:
         """Second-order model of the score around one trial."""
@@ -187,13 +196,17 @@ class Problem:
         matrix, shape = self.matrix(x), self.target.grid.shape
         sampled, by_x, by_y = self.reference.sample_grid_with_gradient(matrix, shape, self._columns)
         jacobian = np.empty((len(x), *shape), by_x.dtype)
-        for row, (along_x, along_y) in zip(jacobian, self._displacements(x, matrix), strict=True):
-            np.multiply(by_x, along_x.astype(by_x.dtype), out=row)
-            row += by_y * along_y.astype(by_y.dtype)
+        spare = np.empty(shape, by_x.dtype)
+        for row, (along_x, along_y) in zip(jacobian, self._displacements(x, matrix, by_x.dtype), strict=True):
+            np.multiply(by_x, along_x, out=row)
+            np.multiply(by_y, along_y, out=spare)
+            row += spare
         # At the edge of coverage a sample may have no derivative.
         return sampled, jacobian, self.target_mask | ~np.isfinite(sampled + by_x + by_y)
 
-    def _displacements(self, x: np.ndarray, matrix: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    def _displacements(
+        self, x: np.ndarray, matrix: np.ndarray, dtype: np.dtype
+    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Derivatives of the tried pixel coordinates by every parameter, each broadcasting to (ny, nx)."""
         ny, nx = self.target.grid.shape
         px, py = np.arange(nx, dtype=float), np.arange(ny, dtype=float)[:, None]
@@ -206,9 +219,10 @@ class Problem:
             d = self._matrix_derivative(x, i) @ np.array([corner_x, corner_y, np.ones(3)])
             first, right, top = ((d[:2] - moved * d[2]) / w).T
             yield tuple(  # type: ignore[misc]
-                first[k] + (right[k] - first[k]) / nx * px + (top[k] - first[k]) / ny * py
+                (first[k] + (right[k] - first[k]) / nx * px).astype(dtype)
+                + ((top[k] - first[k]) / ny * py).astype(dtype)
                 if max(abs(right[k] - first[k]), abs(top[k] - first[k])) > 1e-6 * abs(first).max()
-                else np.asarray(first[k])
+                else np.asarray(first[k], dtype)
                 for k in range(2)
             )
 
