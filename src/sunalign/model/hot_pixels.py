@@ -70,18 +70,22 @@ def _candidates(data: np.ndarray, noise: NoiseModel) -> np.ndarray:
 
 def _alone(data: np.ndarray, rows: np.ndarray, columns: np.ndarray, noise: NoiseModel) -> np.ndarray:
     """Which of some pixels stand out from all that is around them."""
+    out = np.zeros(rows.size, bool)
+    kept = np.arange(rows.size)
     around = np.array([data[rows + y, columns + x] for y, x in _AROUND])
-    enough = np.count_nonzero(np.isfinite(around), axis=0) >= 5
-    rows, columns, around = rows[enough], columns[enough], around[:, enough]
+    some = np.count_nonzero(np.isfinite(around), axis=0) >= 5
+    kept, around = kept[some], around[:, some]
     middle = _median(around)
-    scatter = 1.4826 * _median(np.abs(around - middle))
-    sigma = np.maximum(np.sqrt(noise.variance(middle)), scatter)
-    excess = data[rows, columns] - middle
+    excess = data[rows[kept], columns[kept]] - middle
+    sigma = np.sqrt(noise.variance(middle))
+    # Most are none by the noise alone, and need no scatter of their neighbours.
+    some = np.abs(excess) > _SIGMAS * sigma
+    kept, around, middle, excess, sigma = kept[some], around[:, some], middle[some], excess[some], sigma[some]
+    sigma = np.maximum(sigma, 1.4826 * _median(np.abs(around - middle)))
     beside = around[_BESIDE]
     beside = np.where(np.isfinite(beside), beside, middle)
     shared = _median(beside) - middle
-    out = enough.copy()
-    out[enough] = (np.abs(excess) > _SIGMAS * sigma) & (np.sign(excess) * shared < _SHARP * np.abs(excess) + sigma / 2)
+    out[kept] = (np.abs(excess) > _SIGMAS * sigma) & (np.sign(excess) * shared < _SHARP * np.abs(excess) + sigma / 2)
     return out
 
 
