@@ -34,6 +34,8 @@ _ALONG_X, _ALONG_X_SLOPE = _four_times(_VALUE), _four_times(_SLOPE)
 _ALONG_Y, _ALONG_Y_SLOPE = (np.ascontiguousarray(weights.T, dtype=np.float32) for weights in (_VALUE, _SLOPE))
 _ONES = np.ones(4, np.float32)
 
+_OFFSETS = np.array([(x, y) for x in (-1.0, 0.0, 1.0) for y in (-1.0, 0.0, 1.0)]).T
+
 
 class _Positions(NamedTuple):
     """Some rows of a grid: which points, and where they are on the image."""
@@ -158,9 +160,12 @@ def nearly_affine(matrix: np.ndarray, shape: tuple[int, int]) -> np.ndarray | No
         ``(ny, nx)``.
     """
     ny, nx = shape
-    x, y = (p.ravel() for p in np.meshgrid(np.linspace(0, nx - 1, 3), np.linspace(0, ny - 1, 3)))
-    seen = np.array(apply_homography(matrix, x, y))
-    # Least squares through the corners, the middles of the sides and the centre.
-    design = np.array([x, y, np.ones_like(x)]).T
-    affine = np.linalg.lstsq(design, seen.T, rcond=None)[0].T
-    return affine if np.abs(affine @ design.T - seen).max() < _AFFINE else None
+    cx, cy = (nx - 1) / 2, (ny - 1) / 2
+    # Corners, middles of the sides and the centre; least squares, for which these offsets are orthogonal.
+    seen = np.array(apply_homography(matrix, cx + cx * _OFFSETS[0], cy + cy * _OFFSETS[1]))
+    along = seen @ _OFFSETS.T / 6
+    middle = seen.mean(axis=1)
+    if np.abs(along @ _OFFSETS + middle[:, None] - seen).max() >= _AFFINE:
+        return None
+    linear = along / np.maximum([cx, cy], 0.5)
+    return np.column_stack([linear, middle - linear @ [cx, cy]])

@@ -110,11 +110,11 @@ class SplineImage:
 
     def _on_grid(self, matrix: np.ndarray, shape: tuple[int, int], *, with_gradient: bool) -> np.ndarray:
         out = np.empty((3 if with_gradient else 1, *shape), np.float32)
-        known = self.all_valid and self._all_inside(matrix, shape)
+        inside = self._all_inside(matrix, shape)
         for part, x, y, values in self._packed.sample(matrix, shape, with_gradient=with_gradient):
             values[0] += np.float32(self.mean)
-            if not known:
-                trusted = self._trusted(x, y)[0]
+            if not inside or not self.all_valid:
+                trusted = self._valid_near(x, y) if inside else self._trusted(x, y)[0]
                 for array in values:
                     array[~trusted] = np.nan
             for rows, array in zip(out[:, part], values, strict=True):
@@ -166,10 +166,13 @@ class SplineImage:
         inside = self._inside(x, 0) & self._inside(y, 1)
         x, y = np.where(inside, x, 0.0), np.where(inside, y, 0.0)
         if not self.all_valid:
-            ix = np.clip(np.rint(x), 0, self.shape[1] - 1).astype(np.intp)
-            iy = np.clip(np.rint(y), 0, self.shape[0] - 1).astype(np.intp)
-            inside &= self.valid[iy, ix]
+            inside &= self._valid_near(x, y)
         return inside, x, y
+
+    def _valid_near(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        """Whether samples at points on the image do not lean on pixels that are missing."""
+        nearest = np.rint(y) * self.shape[1] + np.rint(x)
+        return np.asarray(self.valid.ravel().take(nearest.astype(np.intp), mode="clip"))
 
     def _inside(self, position: np.ndarray, axis: int) -> np.ndarray:
         """Whether coordinates along x (0) or y (1) are on the image."""

@@ -128,9 +128,12 @@ class Problem:
         # As `moved_pixels(self.base, self.correction(x))`, without the Quantities.
         lift = np.eye(3)
         lift[1:, 1:] = self._stretch(values)
-        pivot, shift = self._pivot_radians, ARCSEC * np.array([values["shift_x"], values["shift_y"]])
-        sky = tangent_basis(*(pivot + shift)).T @ lift @ self._pivot_basis
-        return self.base.inverse @ sky @ self.base.matrix
+        tx, ty = (p + ARCSEC * values[name] for p, name in zip(self._pivot_radians, ("shift_x", "shift_y"), strict=True))
+        return self.base.inverse @ tangent_basis(tx, ty).T @ lift @ self._pivot_from_base
+
+    @cached_property
+    def _pivot_from_base(self) -> np.ndarray:
+        return self._pivot_basis @ self.base.matrix
 
     def _stretch(self, values: Mapping[str, float]) -> np.ndarray:
         """2x2: offset on the sky from the pivot to where it is tried, but for the shift."""
