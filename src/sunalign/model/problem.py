@@ -6,7 +6,7 @@ Resampling the noisy one of two images instead would pull the answer towards hal
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -95,7 +95,8 @@ class Problem:
         return np.array([float(a) for a in self.base.angles(*self.pivot)]) / ARCSEC * u.arcsec
 
     @cached_property
-    def _columns(self) -> np.ndarray:
+    def columns(self) -> np.ndarray:
+        """Column of ``base`` that each column of the target belongs to, shape (nx,)."""
         return _first_row(self._to_base, self.target.grid.shape[1])
 
     def parameters(self, x: Sequence[float] | np.ndarray) -> dict[str, float]:
@@ -160,7 +161,7 @@ class Problem:
 
     def sample(self, x: Sequence[float] | np.ndarray) -> np.ndarray:
         """Reference at the target's pixels, shape (ny, nx); NaN where there is none."""
-        return self.reference.sample_grid(self.matrix(x), self.target.grid.shape, self._columns)
+        return self.reference.sample_grid(self.matrix(x), self.target.grid.shape, self.columns)
 
     def score(self, x: Sequence[float] | np.ndarray) -> float:
         """Score of one trial; -inf where there is too little to compare."""
@@ -197,37 +198,35 @@ class Problem:
         """Samples (ny, nx), their derivatives by the free parameters (p, ny, nx), and what to ignore (ny, nx)."""
         x = np.asarray(x, float)
         matrix, shape = self.matrix(x), self.target.grid.shape
-        sampled, by_x, by_y = self.reference.sample_grid_with_gradient(matrix, shape, self._columns)
+        sampled, by_x, by_y = self.reference.sample_grid_with_gradient(matrix, shape, self.columns)
         jacobian = np.empty((len(x), *shape), by_x.dtype)
         spare = np.empty(shape, by_x.dtype)
-        for row, (along_x, along_y) in zip(jacobian, self._displacements(x, matrix, by_x.dtype), strict=True):
+        for row, displacement in zip(jacobian, self.displacements(x), strict=True):
+            along_x, along_y = (_plane(coefficients, shape, by_x.dtype) for coefficients in displacement)
             np.multiply(by_x, along_x, out=row)
             np.multiply(by_y, along_y, out=spare)
             row += spare
         # At the edge of coverage a sample may have no derivative.
         return sampled, jacobian, self.target_mask | ~np.isfinite(sampled + by_x + by_y)
 
-    def _displacements(
-        self, x: np.ndarray, matrix: np.ndarray, dtype: np.dtype
-    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Derivatives of the tried pixel coordinates by every parameter, each broadcasting to (ny, nx)."""
+    def displacements(self, x: np.ndarray) -> np.ndarray:
+        """Derivatives of the tried pixel coordinates by every parameter, as planes over the target, shape (p, 2, 3).
+
+        Element ``[i, k]`` has the constant, the slope along x and the slope along y, in pixels of the target, of the
+        derivative of coordinate k (x, y) by parameter i.
+        """
         ny, nx = self.target.grid.shape
-        px, py = np.arange(nx, dtype=float), np.arange(ny, dtype=float)[:, None]
-        corner_x, corner_y = np.array([0.0, nx, 0.0]), np.array([0.0, 0.0, ny])
-        moved = np.array(apply_homography(matrix, corner_x, corner_y))
-        w = matrix[2, 0] * corner_x + matrix[2, 1] * corner_y + matrix[2, 2]
+        matrix = self.matrix(x)
+        corners = np.array([[0.0, nx, 0.0], [0.0, 0.0, ny], [1.0, 1.0, 1.0]])
+        moved = matrix @ corners
+        found = np.empty((len(x), 2, 3))
         for i in range(len(x)):
             # The matrix is smooth in the parameters, so a difference of nine numbers serves; and the derivative is
             # affine over the image but for the curvature of the sky, some 1e-5 of it.
-            d = self._matrix_derivative(x, i) @ np.array([corner_x, corner_y, np.ones(3)])
-            first, right, top = ((d[:2] - moved * d[2]) / w).T
-            yield tuple(  # type: ignore[misc]
-                (first[k] + (right[k] - first[k]) / nx * px).astype(dtype)
-                + ((top[k] - first[k]) / ny * py).astype(dtype)
-                if max(abs(right[k] - first[k]), abs(top[k] - first[k])) > 1e-6 * abs(first).max()
-                else np.asarray(first[k], dtype)
-                for k in range(2)
-            )
+            d = self._matrix_derivative(x, i) @ corners
+            first, right, top = ((d[:2] - moved[:2] / moved[2] * d[2]) / moved[2]).T
+            found[i] = np.array([first, (right - first) / nx, (top - first) / ny]).T
+        return found
 
     def _matrix_derivative(self, x: np.ndarray, i: int) -> np.ndarray:
         step = np.zeros(len(x))
@@ -344,6 +343,16 @@ def _smoothed(data: np.ndarray, width: np.ndarray) -> np.ndarray:
     kept[inside] = trusted[inside] & valid[inside]
     # Where hardly anything is far from an edge, what is near one has to do.
     return np.where(kept if 2 * np.count_nonzero(kept) > np.count_nonzero(valid) else valid, smooth, np.nan)
+
+
+def _plane(coefficients: np.ndarray, shape: tuple[int, int], dtype: np.dtype) -> np.ndarray:
+    """Constant and slopes of `Problem.displacements`, spread over the pixels where they are no constant."""
+    constant, along_x, along_y = coefficients
+    ny, nx = shape
+    if max(abs(along_x) * nx, abs(along_y) * ny) <= 1e-6 * abs(constant):
+        return np.asarray(constant, dtype)
+    row = (constant + along_x * np.arange(nx)).astype(dtype)
+    return row + (along_y * np.arange(ny)).astype(dtype)[:, None]
 
 
 def _first_row(to_base: np.ndarray, nx: int) -> np.ndarray:
