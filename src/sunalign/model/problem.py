@@ -127,10 +127,20 @@ class Problem:
 
     def _moved(self, values: Mapping[str, float]) -> np.ndarray:
         # As `moved_pixels(self.base, self.correction(x))`, without the Quantities.
-        lift = np.eye(3)
-        lift[1:, 1:] = self._stretch(values)
+        return self._turned_back(values) @ self._lifted(self._stretch(values)) @ self._pivot_from_base
+
+    def _turned_back(self, values: Mapping[str, float]) -> np.ndarray:
+        """From the plane tangent at the moved pivot to the pixels of ``base``."""
         tx, ty = (p + ARCSEC * values[name] for p, name in zip(self._pivot_radians, ("shift_x", "shift_y"), strict=True))
-        return self.base.inverse @ tangent_basis(tx, ty).T @ lift @ self._pivot_from_base
+        return self.base.inverse @ tangent_basis(tx, ty).T
+
+    @staticmethod
+    def _lifted(linear: np.ndarray, along: float = 1.0) -> np.ndarray:
+        """3x3 matrix with a linear map of the tangent plane in it."""
+        lift = np.zeros((3, 3))
+        lift[0, 0] = along
+        lift[1:, 1:] = linear
+        return lift
 
     @cached_property
     def _pivot_from_base(self) -> np.ndarray:
@@ -229,9 +239,17 @@ class Problem:
         return found
 
     def _matrix_derivative(self, x: np.ndarray, i: int) -> np.ndarray:
-        step = np.zeros(len(x))
-        step[i] = 1e-4 if self.names[i].startswith("scale") else 1e-2
-        return (self.matrix(x + step) - self.matrix(x - step)) / (2 * step[i])
+        """Derivative of `matrix` by one parameter, which acts either on the shift or on what happens about the pivot."""
+        values, name = self.parameters(x), self.names[i]
+        if name.startswith("shift"):
+            # Smooth on the scale of a radian, so that a difference is as good as the formula.
+            low, high = (self._turned_back({**values, name: values[name] + step}) for step in (-1e-2, 1e-2))
+            change = (high - low) / 2e-2 @ self._lifted(self._stretch(values))
+        else:
+            step = 1e-4 if name.startswith("scale") else 1e-2
+            low, high = (self._stretch({**values, name: values[name] + sign * step}) for sign in (-1, 1))
+            change = self._turned_back(values) @ self._lifted((high - low) / (2 * step), 0.0)
+        return np.asarray(change @ self._pivot_from_base @ self._to_base)
 
     def shift_surface(self, x: Sequence[float] | np.ndarray, margin: tuple[int, int]) -> ShiftSurface:
         """Scores at every integer shift, in pixels of this target, of up to ``margin = (my, mx)`` around a trial."""
