@@ -12,7 +12,6 @@ from functools import cached_property
 import numpy as np
 from scipy import ndimage, sparse
 
-from sunalign.geometry.coordinates import apply_homography
 from sunalign.model.grid_sampling import PackedCoefficients
 from sunalign.model.noise import edge, gaussian_smoothed
 
@@ -110,9 +109,11 @@ class SplineImage:
 
     def _on_grid(self, matrix: np.ndarray, shape: tuple[int, int], *, with_gradient: bool) -> np.ndarray:
         out = np.empty((3 if with_gradient else 1, *shape), np.float32)
-        inside = self._all_inside(matrix, shape)
+        # Rows of a grid have straight edges: they lie on the image if their corners do.
+        corners = [0, shape[1] - 1, -shape[1], -1]
         for part, x, y, values in self._packed.sample(matrix, shape, with_gradient=with_gradient):
             values[0] += np.float32(self.mean)
+            inside = bool((self._inside(x[corners], 0) & self._inside(y[corners], 1)).all())
             if not inside or not self.all_valid:
                 trusted = self._valid_near(x, y) if inside else self._trusted(x, y)[0]
                 for array in values:
@@ -120,12 +121,6 @@ class SplineImage:
             for rows, array in zip(out[:, part], values, strict=True):
                 rows[:] = array.reshape(rows.shape)
         return out
-
-    def _all_inside(self, matrix: np.ndarray, shape: tuple[int, int]) -> bool:
-        """Whether a grid lies on the image: a straight-edged one does if its corners do."""
-        ny, nx = shape
-        x, y = apply_homography(matrix, np.array([0, nx - 1, 0, nx - 1]), np.array([0, 0, ny - 1, ny - 1]))
-        return bool((self._inside(x, 0) & self._inside(y, 1)).all())
 
     @cached_property
     def _packed(self) -> PackedCoefficients:

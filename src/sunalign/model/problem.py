@@ -131,7 +131,9 @@ class Problem:
 
     def _turned_back(self, values: Mapping[str, float]) -> np.ndarray:
         """From the plane tangent at the moved pivot to the pixels of ``base``."""
-        tx, ty = (p + ARCSEC * values[name] for p, name in zip(self._pivot_radians, ("shift_x", "shift_y"), strict=True))
+        tx, ty = (
+            p + ARCSEC * values[name] for p, name in zip(self._pivot_radians, ("shift_x", "shift_y"), strict=True)
+        )
         return self.base.inverse @ tangent_basis(tx, ty).T
 
     @staticmethod
