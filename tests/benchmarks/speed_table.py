@@ -125,6 +125,7 @@ def grid_over_points(turns: int) -> dict[str, float]:
 def opencv_over_call(target: sunpy.map.GenericMap, reference: sunpy.map.GenericMap, turns: int) -> float:
     """OpenCV's ECC, the target regridded for it by reproject, over a whole call."""
     import cv2
+
     from reproject import reproject_interp
 
     cv2.setNumThreads(1)

@@ -56,10 +56,10 @@ class PackedCoefficients:
 
     def __init__(self, padded: np.ndarray) -> None:
         rows, self._width = padded.shape
-        self._packed = np.zeros((rows, self._width, 4), np.float32)
+        packed = np.zeros((rows, self._width, 4), np.float32)
         for k in range(4):
-            self._packed[: rows - k, :, k] = padded[k:]
-        self._packed = self._packed.reshape(-1, 4)
+            packed[: rows - k, :, k] = padded[k:]
+        self._packed = packed.reshape(-1, 4)
 
     def sample(
         self, matrix: np.ndarray, shape: tuple[int, int], *, with_gradient: bool

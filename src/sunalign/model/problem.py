@@ -241,7 +241,7 @@ class Problem:
         return found
 
     def _matrix_derivative(self, x: np.ndarray, i: int) -> np.ndarray:
-        """Derivative of `matrix` by one parameter, which acts either on the shift or on what happens about the pivot."""
+        """Derivative of `matrix` by one parameter, which acts on the shift or on what happens about the pivot."""
         values, name = self.parameters(x), self.names[i]
         if name.startswith("shift"):
             # Smooth on the scale of a radian, so that a difference is as good as the formula.
