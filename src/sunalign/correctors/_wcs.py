@@ -139,23 +139,37 @@ def _map_part(target: GenericMap) -> SkyPart:
             raise CorrectionError(unusable(target.meta, "The map")) from error
     if read.axes != (0, 1):
         return read
+    sharp = _sharp_part(target, read)
+    same = all(
+        np.allclose(a, b, rtol=1e-9, atol=1e-11)
+        for a, b in ((sharp.rows, read.rows), (sharp.crpix, read.crpix), (sharp.crval, read.crval))
+    )
+    return sharp if same else read
+
+
+def _sharp_part(target: GenericMap, read: SkyPart) -> SkyPart:
+    """What the properties of a map, from which sunpy makes its ``wcs``, say; the rest as it was read."""
     per_unit = np.array([unit.to(u.deg) for unit in target.spatial_units])
     scale = np.array([s.to_value(u.deg / u.pix) for s in target.scale])
     rows = scale[:, None] * np.asarray(target.rotation_matrix, float)
     # Sources that take their scale from other keywords have units of their own.
     if type(target).scale is GenericMap.scale and (bad := impossible_scales(rows, None, (0, 1), "The map")) is not None:
         raise CorrectionError(bad)
-    sharp = replace(
+    return replace(
         read,
         rows=rows,
         crpix=np.array([p.to_value(u.pix) for p in target.reference_pixel]),
         crval=np.array([target.meta.get("crval1", 0.0), target.meta.get("crval2", 0.0)], float) * per_unit,
     )
-    same = all(
-        np.allclose(a, b, rtol=1e-9, atol=1e-11)
-        for a, b in ((sharp.rows, read.rows), (sharp.crpix, read.crpix), (sharp.crval, read.crval))
-    )
-    return sharp if same else read
+
+
+def _corrected_part(target: GenericMap, part: SkyPart, corrected: GenericMap) -> SkyPart:
+    """`_map_part` of a corrected map: without another WCS where that of the target was what its properties say."""
+    if part.axes == (0, 1):
+        sharp = _sharp_part(target, part)
+        if all(np.array_equal(getattr(sharp, name), getattr(part, name)) for name in ("rows", "crpix", "crval")):
+            return _sharp_part(corrected, part)
+    return _map_part(corrected)
 
 
 def _wcs_of(target: GenericMap) -> WCS:
@@ -186,7 +200,7 @@ def _map_cards(target: GenericMap, part: SkyPart, solution: Solution) -> tuple[d
     crota_key = _map_crota_key(target)
     cards = keywords(values, part, solution, units=units, crota_key=crota_key or "")
     corrected = _with_cards(target, cards)
-    residual = solution.residual(_map_part(corrected))
+    residual = solution.residual(_corrected_part(target, part, corrected))
     if residual < 1e-6 or (crota_key and _reads_cdelt(target, corrected)):
         return cards, residual
     # Some sources take their scale from other keywords than CDELT (GONG: the limb), or in other units. All read PC.

@@ -70,16 +70,28 @@ def _candidates(data: np.ndarray, noise: NoiseModel) -> np.ndarray:
 
 def _alone(data: np.ndarray, rows: np.ndarray, columns: np.ndarray, noise: NoiseModel) -> np.ndarray:
     """Which of some pixels stand out from all that is around them."""
+    out = np.zeros(rows.size, bool)
+    kept = np.arange(rows.size)
     around = np.array([data[rows + y, columns + x] for y, x in _AROUND])
-    enough = np.count_nonzero(np.isfinite(around), axis=0) >= 5
-    rows, columns, around = rows[enough], columns[enough], around[:, enough]
-    middle = np.nanmedian(around, axis=0)
-    scatter = 1.4826 * np.nanmedian(np.abs(around - middle), axis=0)
-    sigma = np.maximum(np.sqrt(noise.variance(middle)), scatter)
-    excess = data[rows, columns] - middle
+    some = np.count_nonzero(np.isfinite(around), axis=0) >= 5
+    kept, around = kept[some], around[:, some]
+    middle = _median(around)
+    excess = data[rows[kept], columns[kept]] - middle
+    sigma = np.sqrt(noise.variance(middle))
+    # Most are none by the noise alone, and need no scatter of their neighbours.
+    some = np.abs(excess) > _SIGMAS * sigma
+    kept, around, middle, excess, sigma = kept[some], around[:, some], middle[some], excess[some], sigma[some]
+    sigma = np.maximum(sigma, 1.4826 * _median(np.abs(around - middle)))
     beside = around[_BESIDE]
     beside = np.where(np.isfinite(beside), beside, middle)
-    shared = np.median(beside, axis=0) - middle
-    out = enough.copy()
-    out[enough] = (np.abs(excess) > _SIGMAS * sigma) & (np.sign(excess) * shared < _SHARP * np.abs(excess) + sigma / 2)
+    shared = _median(beside) - middle
+    out[kept] = (np.abs(excess) > _SIGMAS * sigma) & (np.sign(excess) * shared < _SHARP * np.abs(excess) + sigma / 2)
     return out
+
+
+def _median(values: np.ndarray) -> np.ndarray:
+    """Median along the first axis, of the few that are not NaN: `numpy.nanmedian` takes ten times as long."""
+    ordered = np.sort(values.T, axis=1)  # Of each pixel side by side; NaN come last.
+    last = np.count_nonzero(np.isfinite(ordered), axis=1)[:, None] - 1
+    low, high = (np.take_along_axis(ordered, (last + up) // 2, axis=1)[:, 0] for up in (0, 1))
+    return np.asarray((low + high) / 2)

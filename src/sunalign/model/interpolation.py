@@ -12,6 +12,7 @@ from functools import cached_property
 import numpy as np
 from scipy import ndimage, sparse
 
+from sunalign.model.grid_sampling import PackedCoefficients
 from sunalign.model.noise import edge, gaussian_smoothed
 
 __all__ = ["SplineImage", "cubic_basis"]
@@ -88,6 +89,43 @@ class SplineImage:
         across = self._across(wx)
         return self._finished(wy @ across, x, y), wy @ self._across(dx), dy @ across
 
+    def sample_grid(self, matrix: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+        """Values, in single precision, on a grid: those at the points to which a homography takes its pixels.
+
+        Parameters
+        ----------
+        matrix : `numpy.ndarray`, shape (3, 3)
+        shape : `tuple` of `int`
+            ``(ny, nx)`` of the grid.
+        """
+        return self._on_grid(matrix, shape, with_gradient=False)[0]
+
+    def sample_grid_with_gradient(
+        self, matrix: np.ndarray, shape: tuple[int, int]
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """As `sample_grid`, with the derivatives by x and y of the image."""
+        value, by_x, by_y = self._on_grid(matrix, shape, with_gradient=True)
+        return value, by_x, by_y
+
+    def _on_grid(self, matrix: np.ndarray, shape: tuple[int, int], *, with_gradient: bool) -> np.ndarray:
+        out = np.empty((3 if with_gradient else 1, *shape), np.float32)
+        # Rows of a grid have straight edges: they lie on the image if their corners do.
+        corners = [0, shape[1] - 1, -shape[1], -1]
+        for part, x, y, values in self._packed.sample(matrix, shape, with_gradient=with_gradient):
+            values[0] += np.float32(self.mean)
+            inside = bool((self._inside(x[corners], 0) & self._inside(y[corners], 1)).all())
+            if not inside or not self.all_valid:
+                trusted = self._valid_near(x, y) if inside else self._trusted(x, y)[0]
+                for array in values:
+                    array[~trusted] = np.nan
+            for rows, array in zip(out[:, part], values, strict=True):
+                rows[:] = array.reshape(rows.shape)
+        return out
+
+    @cached_property
+    def _packed(self) -> PackedCoefficients:
+        return PackedCoefficients(self._padded)
+
     @cached_property
     def _single_transposed(self) -> np.ndarray:
         return np.ascontiguousarray(self._padded.T, dtype=np.float32)
@@ -123,10 +161,13 @@ class SplineImage:
         inside = self._inside(x, 0) & self._inside(y, 1)
         x, y = np.where(inside, x, 0.0), np.where(inside, y, 0.0)
         if not self.all_valid:
-            ix = np.clip(np.rint(x), 0, self.shape[1] - 1).astype(np.intp)
-            iy = np.clip(np.rint(y), 0, self.shape[0] - 1).astype(np.intp)
-            inside &= self.valid[iy, ix]
+            inside &= self._valid_near(x, y)
         return inside, x, y
+
+    def _valid_near(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        """Whether samples at points on the image do not lean on pixels that are missing."""
+        nearest = np.rint(y) * self.shape[1] + np.rint(x)
+        return np.asarray(self.valid.ravel().take(nearest.astype(np.intp), mode="clip"))
 
     def _inside(self, position: np.ndarray, axis: int) -> np.ndarray:
         """Whether coordinates along x (0) or y (1) are on the image."""

@@ -6,7 +6,7 @@ Resampling the noisy one of two images instead would pull the answer towards hal
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from typing import Any
@@ -104,7 +104,8 @@ class Problem:
         return np.array([float(a) for a in self.base.angles(*self.pivot)]) / ARCSEC * u.arcsec
 
     @cached_property
-    def _columns(self) -> np.ndarray:
+    def columns(self) -> np.ndarray:
+        """Column of ``base`` that each column of the target belongs to, shape (nx,)."""
         return _first_row(self._to_base, self.target.grid.shape[1])
 
     def parameters(self, x: Sequence[float] | np.ndarray) -> dict[str, float]:
@@ -135,11 +136,26 @@ class Problem:
 
     def _moved(self, values: Mapping[str, float]) -> np.ndarray:
         # As `moved_pixels(self.base, self.correction(x))`, without the Quantities.
-        lift = np.eye(3)
-        lift[1:, 1:] = self._stretch(values)
-        pivot, shift = self._pivot_radians, ARCSEC * np.array([values["shift_x"], values["shift_y"]])
-        sky = tangent_basis(*(pivot + shift)).T @ lift @ self._pivot_basis
-        return self.base.inverse @ sky @ self.base.matrix
+        return self._turned_back(values) @ self._lifted(self._stretch(values)) @ self._pivot_from_base
+
+    def _turned_back(self, values: Mapping[str, float]) -> np.ndarray:
+        """From the plane tangent at the moved pivot to the pixels of ``base``."""
+        tx, ty = (
+            p + ARCSEC * values[name] for p, name in zip(self._pivot_radians, ("shift_x", "shift_y"), strict=True)
+        )
+        return self.base.inverse @ tangent_basis(tx, ty).T
+
+    @staticmethod
+    def _lifted(linear: np.ndarray, along: float = 1.0) -> np.ndarray:
+        """3x3 matrix with a linear map of the tangent plane in it."""
+        lift = np.zeros((3, 3))
+        lift[0, 0] = along
+        lift[1:, 1:] = linear
+        return lift
+
+    @cached_property
+    def _pivot_from_base(self) -> np.ndarray:
+        return self._pivot_basis @ self.base.matrix
 
     def _stretch(self, values: Mapping[str, float]) -> np.ndarray:
         """2x2: offset on the sky from the pivot to where it is tried, but for the shift."""
@@ -166,17 +182,21 @@ class Problem:
 
     def sample(self, x: Sequence[float] | np.ndarray) -> np.ndarray:
         """Reference at the target's pixels, shape (ny, nx); NaN where there is none."""
-        return self.reference.sample_grid(self.matrix(x), self.target.grid.shape, self._columns)
+        return self.reference.sample_grid(self.matrix(x), self.target.grid.shape, self.columns)
 
     def score(self, x: Sequence[float] | np.ndarray) -> float:
         """Score of one trial; -inf where there is too little to compare."""
-        return self.score_of(self.sample(x))
+        sampled = self.sample(x)
+        mask = self.target_mask | ~np.isfinite(sampled)
+        self._n_compared[tuple(map(float, x))] = int(np.count_nonzero(~mask))
+        return self._score_but_for(sampled, mask)
 
     def score_of(self, sampled: np.ndarray, ignored: np.ndarray | None = None) -> float:
         """Score of samples, shape (ny, nx), but for those where ``ignored`` is True; -inf where there are too few."""
         mask = self.target_mask | ~np.isfinite(sampled)
-        if ignored is not None:
-            mask |= ignored
+        return self._score_but_for(sampled, mask if ignored is None else mask | ignored)
+
+    def _score_but_for(self, sampled: np.ndarray, mask: np.ndarray) -> float:
         if self.n_valid == 0 or np.count_nonzero(~mask) < max(self.least_overlap * self.n_valid, 2):
             return -np.inf
         value = _called(self.metric, "score", sampled, self.target.data, mask)
@@ -188,7 +208,15 @@ class Problem:
 
     def overlap(self, x: Sequence[float] | np.ndarray) -> float:
         """Fraction of the target's valid pixels that have a sample."""
-        return float(np.count_nonzero(np.isfinite(self.sample(x)) & ~self.target_mask) / max(self.n_valid, 1))
+        n_compared = self._n_compared.get(tuple(map(float, x)))
+        if n_compared is None:
+            n_compared = int(np.count_nonzero(np.isfinite(self.sample(x)) & ~self.target_mask))
+        return n_compared / max(self.n_valid, 1)
+
+    @cached_property
+    def _n_compared(self) -> dict[tuple[float, ...], int]:
+        """Pixels that had a sample in each of the trials that were scored."""
+        return {}
 
     def normal_equations(self, x: Sequence[float] | np.ndarray) -> NormalEquations:
         """Second-order model of the score around one trial, over the pixels that have a derivative."""
@@ -210,37 +238,48 @@ class Problem:
         """Samples (ny, nx), their derivatives by the free parameters (p, ny, nx), and what to ignore (ny, nx)."""
         x = np.asarray(x, float)
         matrix, shape = self.matrix(x), self.target.grid.shape
-        sampled, by_x, by_y = self.reference.sample_grid_with_gradient(matrix, shape, self._columns)
+        sampled, by_x, by_y = self.reference.sample_grid_with_gradient(matrix, shape, self.columns)
         jacobian = np.empty((len(x), *shape), by_x.dtype)
-        for row, (along_x, along_y) in zip(jacobian, self._displacements(x, matrix), strict=True):
-            np.multiply(by_x, along_x.astype(by_x.dtype), out=row)
-            row += by_y * along_y.astype(by_y.dtype)
+        spare = np.empty(shape, by_x.dtype)
+        for row, displacement in zip(jacobian, self.displacements(x), strict=True):
+            along_x, along_y = (_plane(coefficients, shape, by_x.dtype) for coefficients in displacement)
+            np.multiply(by_x, along_x, out=row)
+            np.multiply(by_y, along_y, out=spare)
+            row += spare
         # At the edge of coverage a sample may have no derivative.
         return sampled, jacobian, self.target_mask | ~np.isfinite(sampled + by_x + by_y)
 
-    def _displacements(self, x: np.ndarray, matrix: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Derivatives of the tried pixel coordinates by every parameter, each broadcasting to (ny, nx)."""
+    def displacements(self, x: np.ndarray) -> np.ndarray:
+        """Derivatives of the tried pixel coordinates by every parameter, as planes over the target, shape (p, 2, 3).
+
+        Element ``[i, k]`` has the constant, the slope along x and the slope along y, in pixels of the target, of the
+        derivative of coordinate k (x, y) by parameter i.
+        """
         ny, nx = self.target.grid.shape
-        px, py = np.arange(nx, dtype=float), np.arange(ny, dtype=float)[:, None]
-        corner_x, corner_y = np.array([0.0, nx, 0.0]), np.array([0.0, 0.0, ny])
-        moved = np.array(apply_homography(matrix, corner_x, corner_y))
-        w = matrix[2, 0] * corner_x + matrix[2, 1] * corner_y + matrix[2, 2]
+        matrix = self.matrix(x)
+        corners = np.array([[0.0, nx, 0.0], [0.0, 0.0, ny], [1.0, 1.0, 1.0]])
+        moved = matrix @ corners
+        found = np.empty((len(x), 2, 3))
         for i in range(len(x)):
             # The matrix is smooth in the parameters, so a difference of nine numbers serves; and the derivative is
             # affine over the image but for the curvature of the sky, some 1e-5 of it.
-            d = self._matrix_derivative(x, i) @ np.array([corner_x, corner_y, np.ones(3)])
-            first, right, top = ((d[:2] - moved * d[2]) / w).T
-            yield tuple(  # type: ignore[misc]
-                first[k] + (right[k] - first[k]) / nx * px + (top[k] - first[k]) / ny * py
-                if max(abs(right[k] - first[k]), abs(top[k] - first[k])) > 1e-6 * abs(first).max()
-                else np.asarray(first[k])
-                for k in range(2)
-            )
+            d = self._matrix_derivative(x, i) @ corners
+            first, right, top = ((d[:2] - moved[:2] / moved[2] * d[2]) / moved[2]).T
+            found[i] = np.array([first, (right - first) / nx, (top - first) / ny]).T
+        return found
 
     def _matrix_derivative(self, x: np.ndarray, i: int) -> np.ndarray:
-        step = np.zeros(len(x))
-        step[i] = 1e-4 if self.names[i].startswith("scale") else 1e-2
-        return (self.matrix(x + step) - self.matrix(x - step)) / (2 * step[i])
+        """Derivative of `matrix` by one parameter, which acts on the shift or on what happens about the pivot."""
+        values, name = self.parameters(x), self.names[i]
+        if name.startswith("shift"):
+            # Smooth on the scale of a radian, so that a difference is as good as the formula.
+            low, high = (self._turned_back({**values, name: values[name] + step}) for step in (-1e-2, 1e-2))
+            change = (high - low) / 2e-2 @ self._lifted(self._stretch(values))
+        else:
+            step = 1e-4 if name.startswith("scale") else 1e-2
+            low, high = (self._stretch({**values, name: values[name] + sign * step}) for sign in (-1, 1))
+            change = self._turned_back(values) @ self._lifted((high - low) / (2 * step), 0.0)
+        return np.asarray(change @ self._pivot_from_base @ self._to_base)
 
     def shift_surface(self, x: Sequence[float] | np.ndarray, margin: tuple[int, int]) -> ShiftSurface:
         """Scores at every integer shift, in pixels of this target, of up to ``margin = (my, mx)`` around a trial."""
@@ -352,6 +391,16 @@ def _smoothed(data: np.ndarray, width: np.ndarray) -> np.ndarray:
     kept[inside] = trusted[inside] & valid[inside]
     # Where hardly anything is far from an edge, what is near one has to do.
     return np.where(kept if 2 * np.count_nonzero(kept) > np.count_nonzero(valid) else valid, smooth, np.nan)
+
+
+def _plane(coefficients: np.ndarray, shape: tuple[int, int], dtype: np.dtype) -> np.ndarray:
+    """Constant and slopes of `Problem.displacements`, spread over the pixels where they are no constant."""
+    constant, along_x, along_y = coefficients
+    ny, nx = shape
+    if max(abs(along_x) * nx, abs(along_y) * ny) <= 1e-6 * abs(constant):
+        return np.asarray(constant, dtype)
+    row = (constant + along_x * np.arange(nx)).astype(dtype)
+    return row + (along_y * np.arange(ny)).astype(dtype)[:, None]
 
 
 def _first_row(to_base: np.ndarray, nx: int) -> np.ndarray:

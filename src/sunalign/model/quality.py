@@ -14,6 +14,7 @@ import numpy as np
 from sunalign.abc import SupportsJudgement
 from sunalign.geometry.coordinates import ARCSEC
 from sunalign.model.fixed_pattern import fixed_pattern
+from sunalign.model.gradient import ncc_gradient
 from sunalign.model.objective import Objective
 from sunalign.model.own_scores import above_most, score_covariance, significance_of_peak
 from sunalign.model.problem import MANY, Problem
@@ -290,7 +291,7 @@ def _curvature(problem: Problem, x: np.ndarray, steps: np.ndarray, hessian: np.n
     for k in range(p):
         offset = np.zeros(p)
         offset[k] = steps[k]
-        low, high = (fine.normal_equations(x + sign * offset).gradient for sign in (-1, 1))
+        low, high = (ncc_gradient(fine, x + sign * offset) for sign in (-1, 1))
         seen[:, k] = (low - high) / (2 * steps[k])
     expected = hessian if fine.target is problem.target else fine.normal_equations(x).hessian
     scale = 1 / np.sqrt(np.diag(expected))

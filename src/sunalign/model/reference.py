@@ -24,6 +24,9 @@ __all__ = ["AveragedReference", "ImageReference", "Reference", "ScaledReference"
 _SEPARABLE_TURN = 1e-3
 _SEPARABLE_KEYSTONE = 1e-2
 
+# By how much, as a part of it, the scale of a mapping may differ over a grid whose derivatives are taken for constant.
+_SAME_SLOPE = 1e-4
+
 
 class Reference(ABC):
     """A trusted image, or many, as the target's pixels would see it.
@@ -306,7 +309,7 @@ class ImageReference(Reference):
         if axes is not None:
             return self.spline.sample_separable(*axes)
         if self.mapping.homography is not None:
-            return self.spline.sample(*_grid_points(self.mapping.homography @ matrix, shape))
+            return self.spline.sample_grid(self.mapping.homography @ matrix, shape)
         return super().sample_grid(matrix, shape, columns)
 
     def sample_grid_with_gradient(
@@ -314,6 +317,11 @@ class ImageReference(Reference):
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """As `sample_grid`, with derivatives by the target pixel coordinates."""
         axes = self._separable(matrix, shape)
+        if axes is None and self.mapping.homography is not None:
+            total = self.mapping.homography @ matrix
+            value, by_column, by_row = self.spline.sample_grid_with_gradient(total, shape)
+            j = self._jacobian_on_grid(matrix, shape)
+            return value, by_column * j[0, 0] + by_row * j[1, 0], by_column * j[0, 1] + by_row * j[1, 1]
         if axes is None:
             return super().sample_grid_with_gradient(matrix, shape, columns)
         value, by_column, by_row = self.spline.sample_separable_with_gradient(*axes)
@@ -321,6 +329,16 @@ class ImageReference(Reference):
         cx, cy = apply_homography(matrix, (shape[1] - 1) / 2, (shape[0] - 1) / 2)
         j = self.mapping.jacobian(cx, cy)
         return value, by_column * np.float32(j[0, 0]), by_row * np.float32(j[1, 1])
+
+    def _jacobian_on_grid(self, matrix: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+        """Derivatives of the mapping, in single precision: those at the centre where they hardly differ elsewhere."""
+        ny, nx = shape
+        corners = apply_homography(matrix, np.array([0, nx - 1, 0, nx - 1]), np.array([0, 0, ny - 1, ny - 1]))
+        centre = self.mapping.jacobian(*apply_homography(matrix, (nx - 1) / 2, (ny - 1) / 2))
+        change = np.abs(self.mapping.jacobian(*corners) - centre[..., None]).max()
+        if change < _SAME_SLOPE * np.abs(centre).max():
+            return centre.astype(np.float32)
+        return self.mapping.jacobian(*_grid_points(matrix, shape)).astype(np.float32)
 
     def _separable(self, matrix: np.ndarray, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray] | None:
         """Columns and rows of the reference that span the grid, if they do."""

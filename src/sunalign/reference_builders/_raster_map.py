@@ -11,7 +11,7 @@ import sunpy.map
 from sunpy.map import GenericMap
 
 from sunalign.images import Image
-from sunalign.reference_builders._frames import Frame
+from sunalign.images.frames import Frame
 
 __all__ = ["raster_map"]
 
