@@ -21,7 +21,7 @@ from sunalign.exceptions import (
     SunalignUserWarning,
     UnknownPluginError,
     WorkerError,
-    told,
+    describe_error,
     warn_user,
 )
 
@@ -52,7 +52,7 @@ def test_everything_public_is_listed_and_documented():
         for name, value in vars(exceptions).items()
         if inspect.isclass(value) and value.__module__ == exceptions.__name__
     }
-    assert classes | {"told", "warn_user"} == set(exceptions.__all__)
+    assert classes | {"describe_error", "warn_user"} == set(exceptions.__all__)
     for name in classes:
         assert vars(exceptions)[name].__doc__.splitlines()[0].endswith(".")
 
@@ -96,4 +96,4 @@ def test_warn_user_points_at_the_line_to_blame():
     ],
 )
 def test_another_error_as_part_of_a_sentence(error, words):
-    assert told(error) == words
+    assert describe_error(error) == words

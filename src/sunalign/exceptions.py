@@ -20,7 +20,7 @@ __all__ = [
     "SunalignUserWarning",
     "UnknownPluginError",
     "WorkerError",
-    "told",
+    "describe_error",
     "warn_user",
 ]
 
@@ -104,7 +104,7 @@ class WorkerError(RuntimeError):
     """The worker processes failed twice."""
 
 
-def told(error: BaseException) -> str:
+def describe_error(error: BaseException) -> str:
     """Class and first line of another error, without a full stop, to be part of a sentence."""
     text = (str(error).strip().splitlines() or [""])[0].rstrip(".")
     text = text if len(text) <= 200 else f"{text[:200]}..."

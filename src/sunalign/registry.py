@@ -12,7 +12,7 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import TypeVar
 
 from sunalign.abc import Corrector, Metric, Optimizer, Plugin, ReferenceBuilder
-from sunalign.exceptions import PluginConflictError, PluginLoadError, UnknownPluginError, told
+from sunalign.exceptions import PluginConflictError, PluginLoadError, UnknownPluginError, describe_error
 
 __all__ = ["KINDS", "clear_cache", "installed", "load", "name_of", "names", "resolve"]
 
@@ -102,7 +102,7 @@ def load(kind: type[P], name: str) -> type[P]:
         version = f" {ep.dist.version}" if ep.dist is not None else ""
         raise PluginLoadError(
             f"The {word} '{name}' of {_distribution(ep)}{version} cannot be imported from {ep.value}: "
-            f"{told(error)}. Reinstall that package, or choose another {word}."
+            f"{describe_error(error)}. Reinstall that package, or choose another {word}."
         ) from error
     if not (isinstance(plugin, type) and issubclass(plugin, kind)):
         raise PluginLoadError(

@@ -17,7 +17,7 @@ from sunpy.coordinates import (
 import sunalign
 from sunalign import simulate
 from sunalign.exceptions import AlignmentError, SunalignUserWarning
-from sunalign.geometry.rotation import LinearCarry, SphereCarry
+from sunalign.geometry.rotation import LinearTransform, SphereTransform
 from sunalign.images import to_image
 from sunalign.reference_builders import ImageBuilder
 
@@ -155,22 +155,22 @@ def test_derivatives_are_those_of_the_samples(rasters, frozen):
 def test_images_of_one_moment_keep_their_homography():
     target, reference = to_image(image(shape=(40, 40))), image()
     built = ImageBuilder().build([reference], target)
-    assert built.mapping.carry is None
+    assert built.mapping.transform is None
     assert built.mapping.homography is not None
     still = ImageBuilder(solar_rotation="none").build([image("2024-10-17T04:00:00")], to_image(small()))
-    assert still.mapping.carry is None
+    assert still.mapping.transform is None
 
 
 def test_seconds_apart_a_homography_says_it_all():
     options = {"observer": simulate.observer(1 * u.AU, time=START), "shape": (200, 200), "scale": 0.6 * u.arcsec}
     target, reference = to_image(image(**options)), image("2024-10-17T00:00:12", **options)
     built = ImageBuilder().build([reference], target)
-    assert isinstance(built.mapping.carry, LinearCarry)
+    assert isinstance(built.mapping.transform, LinearTransform)
     y, x = np.indices((200, 200)).astype(float)
     moved = np.array(built.mapping(x, y)) - [x, y]
     assert 0.04 < moved[0].max() < 0.06
     hours = ImageBuilder().build([image("2024-10-17T06:00:00", **options)], target)
-    assert isinstance(hours.mapping.carry, SphereCarry)
+    assert isinstance(hours.mapping.transform, SphereTransform)
 
 
 def test_off_the_disc_nothing_moves():
@@ -229,7 +229,7 @@ def test_a_missing_observer_is_taken_from_the_other():
     neither = ImageBuilder().build(
         [without(image(shape=(20, 20)), *bare)], to_image(without(image(shape=(20, 20)), *bare))
     )
-    assert neither.mapping.carry is None
+    assert neither.mapping.transform is None
     assert "taken to be at Earth" in neither.assumptions["observers"]
 
 
@@ -247,10 +247,10 @@ def test_a_raster_needs_a_dated_reference():
     undated = without(image(), "date")
     with pytest.raises(AlignmentError, match="has no date"):
         ImageBuilder().build([undated], to_image(small()))
-    assert ImageBuilder(solar_rotation="none").build([image()], to_image(small())).mapping.carry is None
+    assert ImageBuilder(solar_rotation="none").build([image()], to_image(small())).mapping.transform is None
     with pytest.warns(SunalignUserWarning, match="does not say when it was taken"):
         built = ImageBuilder().build([undated], to_image(image(shape=(20, 20))))
-    assert built.mapping.carry is None
+    assert built.mapping.transform is None
     assert "simultaneous" in built.assumptions["dates"]
 
 

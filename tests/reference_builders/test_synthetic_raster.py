@@ -25,7 +25,7 @@ from sunalign.exceptions import AlignmentError, CoverageError, SunalignUserWarni
 from sunalign.geometry.coordinates import ARCSEC
 from sunalign.images import to_image
 from sunalign.reference_builders import ImageBuilder, SyntheticRaster
-from sunalign.reference_builders._slabs import Blur, Schedule
+from sunalign.reference_builders._raster_reference import Blur, Schedule
 
 START = "2024-10-17T00:00:00"
 ORBIT = simulate.Orbit(
@@ -126,8 +126,8 @@ def test_every_pixel_is_sampled_where_sunpy_says(frames, truth):
         with propagate_with_solar_surface("howard"):
             pixel = frame.world_to_pixel(SkyCoord(there.Tx, there.Ty, frame=seen).transform_to(frame.coordinate_frame))
         x, row = pixel.x.value, pixel.y.value
-        slab = built.slabs[frames.index(frame)]
-        mine = slab.part.mapping(np.full(len(y), float(column)), y.astype(float), np.array([float(column)]))
+        cutout = built.cutouts[frames.index(frame)]
+        mine = cutout.part.mapping(np.full(len(y), float(column)), y.astype(float), np.array([float(column)]))
         np.testing.assert_allclose(mine, [x, row], rtol=0, atol=1e-6)
         expected = ndimage.map_coordinates(frame.data, [row, x], order=3, mode="mirror")
         np.testing.assert_allclose(found[:, column], expected, rtol=1e-6)
@@ -216,8 +216,8 @@ def test_files_are_opened_once_and_read_in_part(paths, truth, monkeypatch):
         monkeypatch.setattr(cls, "data", property(forbidden))
     built = SyntheticRaster().build(paths, to_image(truth)).within(40 * ARCSEC)
     assert len(opened) == len(paths)
-    assert not any("data" in slab.part.__dict__ for slab in built.slabs)
-    read = [slab.part.data.size for slab in built.slabs]
+    assert not any("data" in cutout.part.__dict__ for cutout in built.cutouts)
+    read = [cutout.part.data.size for cutout in built.cutouts]
     assert len(opened) == len(paths)
     assert max(read) < 0.4 * 190 * 150
 

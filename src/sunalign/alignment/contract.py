@@ -14,7 +14,7 @@ from sunalign.abc import Corrector, Optimizer, ReferenceBuilder
 from sunalign.alignment.search import with_units
 from sunalign.correction import Correction
 from sunalign.correctors import FITSCorrector
-from sunalign.exceptions import AlignmentError, CorrectionError, PluginError, WorkerError, told
+from sunalign.exceptions import AlignmentError, CorrectionError, PluginError, WorkerError, describe_error
 from sunalign.images import Image, to_image
 from sunalign.model.budget import BudgetSpent
 from sunalign.model.objective import Objective
@@ -38,7 +38,7 @@ def _blamed(plugin: str, *words_of_its_own: type[Exception]) -> Iterator[None]:
     except Exception as error:
         if isinstance(error, (AlignmentError, PluginError, WorkerError, BudgetSpent, Warning, *words_of_its_own)):
             raise
-        raise PluginError(f"The {plugin} failed: {told(error)}.") from error
+        raise PluginError(f"The {plugin} failed: {describe_error(error)}.") from error
 
 
 def check_powers(corrector: Corrector, names: Sequence[str], begin: Mapping[str, float]) -> None:

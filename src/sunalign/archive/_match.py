@@ -17,7 +17,7 @@ from astropy.time import Time
 from astropy.utils.exceptions import AstropyWarning
 
 from sunalign._progress import tracked
-from sunalign.exceptions import AlignmentError, CoverageError, ImageError, told, warn_user
+from sunalign.exceptions import AlignmentError, CoverageError, ImageError, describe_error, warn_user
 from sunalign.files.catalog import SUFFIXES, Listing
 from sunalign.geometry.coordinates import PixelGrid
 from sunalign.images import Image
@@ -84,7 +84,7 @@ def make_manifest(
         try:
             span = span_of(path)
         except (AlignmentError, OSError) as error:
-            odd.append(f"{path.name} ({told(error)})")
+            odd.append(f"{path.name} ({describe_error(error)})")
             continue
         try:
             found = references.find(folder, detector, span, nearest, max_gap, path)
@@ -168,7 +168,7 @@ def head_of(path: str | os.PathLike[str]) -> Image:
     except (OSError, ValueError, TypeError) as error:
         if isinstance(error, ImageError):
             raise
-        raise ImageError(f"{path} cannot be read as FITS ({told(error)}).") from error
+        raise ImageError(f"{path} cannot be read as FITS ({describe_error(error)}).") from error
     return Image(np.broadcast_to(np.nan, shape), PixelGrid(celestial_wcs(header), shape), header, None, path.name)
 
 

@@ -8,7 +8,7 @@ from sunpy import log
 
 from sunalign.abc import Corrector
 from sunalign.correction import Correction
-from sunalign.exceptions import PluginConflictError, PluginError, told
+from sunalign.exceptions import PluginConflictError, PluginError, describe_error
 from sunalign.registry import load, names, resolve
 
 __all__ = ["correct", "corrector_for"]
@@ -40,7 +40,7 @@ def corrector_for(target: Any) -> str:
             corrector = load(Corrector, name)  # type: ignore[type-abstract]
         except PluginError as error:
             # A broken plugin is an error for whoever asks for it, and nobody did.
-            log.debug(f"The corrector '{name}' is left out: {told(error)}.")
+            log.debug(f"The corrector '{name}' is left out: {describe_error(error)}.")
             continue
         if corrector.accepts(target):
             (ours if corrector.__module__.startswith("sunalign.") else theirs).append(name)

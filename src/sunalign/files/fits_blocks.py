@@ -14,7 +14,7 @@ import numpy as np
 
 from astropy.io import fits
 
-from sunalign.exceptions import CorrectionError, ImageError, told
+from sunalign.exceptions import CorrectionError, ImageError, describe_error
 from sunalign.wcs.fits_plane import no_file
 from sunalign.wcs.header import plain_values, sky_axes
 from sunalign.wcs.sky_part import SkyPart
@@ -76,7 +76,7 @@ class HDU:
         try:
             return SkyPart.from_header(self.placed, name), ""
         except (CorrectionError, ValueError) as error:
-            text = str(error) if isinstance(error, CorrectionError) else f"{told(error)}."
+            text = str(error) if isinstance(error, CorrectionError) else f"{describe_error(error)}."
             return None, text if text.startswith(name) else f"{name}: {text}"
 
     @cached_property

@@ -10,12 +10,12 @@ import numpy as np
 
 from sunalign.geometry.coordinates import PixelGrid, apply_homography
 
-__all__ = ["Carry", "PixelMapping", "homography_jacobian"]
+__all__ = ["DirectionTransform", "PixelMapping", "homography_jacobian"]
 
 _STEP = 1e-3  # Target pixels; one-sided differences of a map as smooth as rotation are good to 1e-6 of it.
 
 
-class Carry(Protocol):
+class DirectionTransform(Protocol):
     """Moves directions from the target's observer and time to the reference's.
 
     One that is linear may have its 3x3 ``matrix``, which keeps the mapping of pixels a homography.
@@ -35,18 +35,18 @@ class PixelMapping:
     Parameters
     ----------
     target, reference : `~sunalign.geometry.coordinates.PixelGrid`
-    carry : callable, optional
+    transform : callable, optional
         What happens on the sky in between: rotation of the Sun, another observer. By default both see the same sky.
     """
 
     target: PixelGrid
     reference: PixelGrid
-    carry: Carry | None = None
+    transform: DirectionTransform | None = None
 
     @cached_property
     def homography(self) -> np.ndarray | None:
         """3x3 matrix of the whole map where there is one."""
-        linear = np.eye(3) if self.carry is None else getattr(self.carry, "matrix", None)
+        linear = np.eye(3) if self.transform is None else getattr(self.transform, "matrix", None)
         if linear is not None and self.target.exact and self.reference.exact:
             matrix = self.reference.inverse @ linear @ self.target.matrix
             return matrix / matrix[2, 2]
@@ -59,8 +59,8 @@ class PixelMapping:
         if self.homography is not None:
             return apply_homography(self.homography, x, y)
         directions = self.target.to_directions(x, y)
-        if self.carry is not None:
-            directions = self.carry(directions, x if columns is None else columns)
+        if self.transform is not None:
+            directions = self.transform(directions, x if columns is None else columns)
         return self.reference.from_directions(directions)
 
     def jacobian(self, x: np.ndarray, y: np.ndarray, columns: np.ndarray | None = None) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""From a target's columns to a reference image: who looked when, and the carry that follows from it."""
+"""From a target's columns to a reference image: who looked when, and the transform that follows from it."""
 
 from __future__ import annotations
 
@@ -16,13 +16,21 @@ from sunpy.sun.constants import radius as solar_radius
 
 from sunalign.exceptions import AlignmentError, warn_user
 from sunalign.geometry.coordinates import ARCSEC, PixelGrid
-from sunalign.geometry.mapping import Carry, PixelMapping
-from sunalign.geometry.observers import Seen, Track, observer_track, same_observer, seen_by
-from sunalign.geometry.rotation import ROTATION, LinearCarry, Place, SphereCarry
+from sunalign.geometry.mapping import DirectionTransform, PixelMapping
+from sunalign.geometry.observers import Observation, Trajectory, observation_of, observer_trajectory, same_observer
+from sunalign.geometry.rotation import ROTATION, LinearTransform, ObserverPosition, SphereTransform
 from sunalign.geometry.times import StepTimes
 from sunalign.images import Image
 
-__all__ = ["Modelling", "View", "check_modelling", "image_carry", "said_of_rotation", "views_of", "warn_if_unknown"]
+__all__ = [
+    "Modelling",
+    "View",
+    "check_modelling",
+    "describe_rotation",
+    "image_transform",
+    "views_of",
+    "warn_if_unknown",
+]
 
 _RSUN = float(solar_radius.to_value(u.m))
 
@@ -77,11 +85,11 @@ class View:
 
     Parameters
     ----------
-    seen : `~sunalign.geometry.observers.Seen`
+    observation : `~sunalign.geometry.observers.Observation`
         Whose date and place the header's coordinates refer to.
     seconds : `numpy.ndarray`, shape (n,)
         Mid times of the columns after ``seen.date``.
-    track : `~sunalign.geometry.observers.Track`, optional
+    trajectory : `~sunalign.geometry.observers.Trajectory`, optional
         Where the observer is at other times; not needed for an instantaneous image.
     radius : `float`
         Of the sphere that is looked at, metres.
@@ -90,49 +98,49 @@ class View:
         Whether time is left out of it: what both observers see is compared as of one moment.
     """
 
-    seen: Seen
+    observation: Observation
     seconds: np.ndarray
-    track: Track | None
+    trajectory: Trajectory | None
     radius: float
     modelling: Modelling
     simultaneous: bool = False
 
-    def carry(self, to: Seen, delay: float = 0.0) -> SphereCarry:
-        """Carry to another image.
+    def transform(self, to: Observation, delay: float = 0.0) -> SphereTransform:
+        """DirectionTransform to another image.
 
         Parameters
         ----------
-        to : `~sunalign.geometry.observers.Seen`
+        to : `~sunalign.geometry.observers.Observation`
             Who took the other image.
         delay : `float`
             Seconds after the middle of the exposure for which to do this.
         """
         rates = ROTATION["none" if self.simultaneous else self.modelling.solar_rotation]
         if self.simultaneous:
-            place, elapsed = self.seen.place, np.zeros(1)
-            longitude: np.ndarray | float = self.seen.stonyhurst - to.stonyhurst
+            place, elapsed = self.observation.position, np.zeros(1)
+            longitude: np.ndarray | float = self.observation.stonyhurst - to.stonyhurst
         else:
             seconds = self.seconds + delay
-            still = self.track is None or self.modelling.raster_frame == "header"
-            place = self.seen.place if still else self.track.place(seconds)  # type: ignore[union-attr]
-            longitude = place.longitude - to.place.longitude
-            elapsed = float((to.date - self.seen.date).to_value(u.s)) - seconds
-        return SphereCarry(
+            still = self.trajectory is None or self.modelling.raster_frame == "header"
+            place = self.observation.position if still else self.trajectory.position(seconds)  # type: ignore[union-attr]
+            longitude = place.longitude - to.position.longitude
+            elapsed = float((to.date - self.observation.date).to_value(u.s)) - seconds
+        return SphereTransform(
             radius=self.radius,
             distance=np.atleast_1d(place.distance),
             latitude=np.atleast_1d(place.latitude),
             longitude=np.atleast_1d(longitude),
             elapsed=elapsed,
             rates=rates,
-            to_distance=float(to.place.distance),
-            to_latitude=float(to.place.latitude),
-            off_disc=same_observer(self.seen, to) or _separation(self.seen, to) < _WIDE,
+            to_distance=float(to.position.distance),
+            to_latitude=float(to.position.latitude),
+            off_disc=same_observer(self.observation, to) or _separation(self.observation, to) < _WIDE,
         )
 
 
 def views_of(
     target: Image, references: Sequence[Image], modelling: Modelling
-) -> tuple[View, list[Seen], dict[str, str]] | None:
+) -> tuple[View, list[Observation], dict[str, str]] | None:
     """Target and references as they were seen, and what had to be assumed for that.
 
     Parameters
@@ -157,22 +165,22 @@ def views_of(
         return None
     now = Time("J2000")
     date = target.date or (times.at((target.grid.shape[1] - 1) / 2) if times is not None else now)
-    seen = seen_by(target, observers[0], date)
+    seen = observation_of(target, observers[0], date)
     others = [
-        seen_by(image, observer, when or date)
+        observation_of(image, observer, when or date)
         for image, observer, when in zip(references, observers[1:], dates, strict=True)
     ]
-    seconds, track = np.zeros(1), None
+    seconds, trajectory = np.zeros(1), None
     if times is not None and not simultaneous:
         seconds = times.seconds + float((times.epoch - date).to_value(u.s))
         assumptions["target time"] = times.origin
         if not times.is_instant:
             assumptions["raster frame"] = _FRAMES[modelling.raster_frame]
         if (not times.is_instant or abs(seconds[0]) > 1e-3) and modelling.raster_frame == "step":
-            track = observer_track(seen, others, float(np.ptp([*seconds, 0.0])), modelling.observer_motion)
-            assumptions["observer motion"] = track.source
+            trajectory = observer_trajectory(seen, others, float(np.ptp([*seconds, 0.0])), modelling.observer_motion)
+            assumptions["observer motion"] = trajectory.source
     radius = _sphere(target.meta) + float(modelling.height.to_value(u.m))
-    return View(seen, seconds, track, radius, modelling, simultaneous), others, assumptions
+    return View(seen, seconds, trajectory, radius, modelling, simultaneous), others, assumptions
 
 
 def _without_dates(
@@ -239,20 +247,24 @@ def _sphere(header: Mapping[str, Any]) -> float:
     return float(value) if isinstance(value, (int, float)) and value > 0 else _RSUN
 
 
-def _separation(a: Seen, b: Seen) -> float:
+def _separation(a: Observation, b: Observation) -> float:
     """Angle between two observers in Stonyhurst coordinates, radians."""
-    mine, theirs = (Place(seen.stonyhurst, seen.place.latitude, seen.place.distance) for seen in (a, b))
+    mine, theirs = (
+        ObserverPosition(seen.stonyhurst, seen.position.latitude, seen.position.distance) for seen in (a, b)
+    )
     return float(mine.separation(theirs))
 
 
-def said_of_rotation(modelling: Modelling) -> str:
+def describe_rotation(modelling: Modelling) -> str:
     """How the Sun turns, in words."""
     return _MEANING[modelling.solar_rotation]
 
 
-def image_carry(target: Image, image: Image, modelling: Modelling) -> tuple[Carry | None, dict[str, str]]:
-    """Carry from a target to one image, if it is not negligible, and what was assumed for it."""
-    named = {"solar rotation": said_of_rotation(modelling)}
+def image_transform(
+    target: Image, image: Image, modelling: Modelling
+) -> tuple[DirectionTransform | None, dict[str, str]]:
+    """DirectionTransform from a target to one image, if it is not negligible, and what was assumed for it."""
+    named = {"solar rotation": describe_rotation(modelling)}
     if _nothing_between(target, image):
         return None, named
     found = views_of(target, [image], modelling)
@@ -260,26 +272,26 @@ def image_carry(target: Image, image: Image, modelling: Modelling) -> tuple[Carr
         return None, named
     view, (seen,), assumptions = found
     assumptions = named | assumptions
-    same = same_observer(view.seen, seen)
+    same = same_observer(view.observation, seen)
     if modelling.solar_rotation == "none":
         # Frozen: a feature is where it was, for a spacecraft that is where it was.
         assumptions = {k: v for k, v in assumptions.items() if k in ("solar rotation", "observers", "dates")}
         if same:
             return None, assumptions
-        view = View(view.seen, view.seconds, None, view.radius, modelling, simultaneous=True)
+        view = View(view.observation, view.seconds, None, view.radius, modelling, simultaneous=True)
     if not same:
         assumptions |= _parallax(view, seen, modelling)
-    carry = view.carry(seen)
-    effect = largest_effect(carry, target.grid, image.grid)
+    transform = view.transform(seen)
+    effect = largest_effect(transform, target.grid, image.grid)
     if effect < NEGLIGIBLE:
         return None, assumptions
-    if len(carry.elapsed) == 1:
-        linear = _linear(carry, target.grid, image.grid)
+    if len(transform.elapsed) == 1:
+        linear = _linear(transform, target.grid, image.grid)
         if linear is not None:
             return linear, assumptions
-    elif view.track is not None:
-        warn_if_unknown(view.track, view, image.grid)
-    return carry, assumptions
+    elif view.trajectory is not None:
+        warn_if_unknown(view.trajectory, view, image.grid)
+    return transform, assumptions
 
 
 def _nothing_between(target: Image, image: Image) -> bool:
@@ -309,22 +321,22 @@ def _net(grid: PixelGrid, n: int, margin: float) -> tuple[np.ndarray, np.ndarray
     return x, y
 
 
-def largest_effect(carry: Carry, target: PixelGrid, reference: PixelGrid) -> float:
-    """Largest displacement by a carry over the target, in pixels of the reference; inf where something gets hidden."""
+def largest_effect(transform: DirectionTransform, target: PixelGrid, reference: PixelGrid) -> float:
+    """Largest displacement over the target, in pixels of the reference; inf where something gets hidden."""
     x, y = _net(target, 17, 0.1)
     columns = np.clip(x, -0.5, target.shape[1] - 0.5)
     before = PixelMapping(target, reference)(x, y)
-    after = PixelMapping(target, reference, carry)(x, y, columns)
+    after = PixelMapping(target, reference, transform)(x, y, columns)
     moved = np.hypot(after[0] - before[0], after[1] - before[1])
     return float(np.where(np.isfinite(moved), moved, np.inf).max())
 
 
-def _linear(carry: Carry, target: PixelGrid, reference: PixelGrid) -> LinearCarry | None:
-    """Matrix that does what a carry does over the target and a quarter of its size around it, if there is one."""
+def _linear(transform: DirectionTransform, target: PixelGrid, reference: PixelGrid) -> LinearTransform | None:
+    """Matrix that does what a transform does over the target and a quarter of its size around it, if there is one."""
     if not (target.exact and reference.exact):
         return None
     x, y = _net(target, 9, 0.25)
-    to_x, to_y = PixelMapping(target, reference, carry)(x, y)
+    to_x, to_y = PixelMapping(target, reference, transform)(x, y)
     if not (np.isfinite(to_x) & np.isfinite(to_y)).all():
         return None
     # Two rounds of linear least squares for the eight numbers of a homography, the second one weighted so that it
@@ -344,49 +356,49 @@ def _linear(carry: Carry, target: PixelGrid, reference: PixelGrid) -> LinearCarr
     matrix = np.append(h, 1.0).reshape(3, 3)
     shrink = np.diag([1 / scale, 1 / scale, 1.0])
     homography = np.linalg.inv(shrink) @ matrix @ shrink
-    linear = LinearCarry(reference.matrix @ homography @ target.inverse)
+    linear = LinearTransform(reference.matrix @ homography @ target.inverse)
     x, y = _net(target, 24, 0.25)
-    exact = PixelMapping(target, reference, carry)(x, y)
+    exact = PixelMapping(target, reference, transform)(x, y)
     near = PixelMapping(target, reference, linear)(x, y)
     worst = np.hypot(exact[0] - near[0], exact[1] - near[1])
     return linear if np.isfinite(worst).all() and worst.max() < NEGLIGIBLE else None
 
 
-def _parallax(view: View, seen: Seen, modelling: Modelling) -> dict[str, str]:
+def _parallax(view: View, seen: Observation, modelling: Modelling) -> dict[str, str]:
     """Say what two places to look from mean, and warn where it matters."""
-    angle = _separation(view.seen, seen)
+    angle = _separation(view.observation, seen)
     height = f"{modelling.height.to_value(u.Mm):g} Mm"
     said = {"observers": f"{np.degrees(angle):.2f} deg apart, joined over a sphere {height} above the photosphere"}
     if angle > _WIDE:
-        per_mm = 1e6 * np.sin(angle) / (float(seen.place.distance) - view.radius) / ARCSEC
+        per_mm = 1e6 * np.sin(angle) / (float(seen.position.distance) - view.radius) / ARCSEC
         warn_user(
-            f"The observers of {view.seen.name} and {seen.name} are {np.degrees(angle):.1f} degrees apart: every Mm of "
-            f"height above the {height} assumed displaces a structure by {per_mm:.2f} arcsec of parallax. Set 'height' "
+            f"The observers of {view.observation.name} and {seen.name} are {np.degrees(angle):.1f} degrees apart: every "
+            f"Mm of height above the {height} assumed displaces a structure by {per_mm:.2f} arcsec of parallax. Set 'height' "
             f"to where the emission comes from.",
         )
     return said
 
 
-def warn_if_unknown(track: Track, view: View, reference: PixelGrid, duration: float | None = None) -> None:
+def warn_if_unknown(trajectory: Trajectory, view: View, reference: PixelGrid, duration: float | None = None) -> None:
     """Warn where a spacecraft away from Earth is held at its Stonyhurst longitude for want of knowledge.
 
     Parameters
     ----------
-    track : `~sunalign.geometry.observers.Track`
+    trajectory : `~sunalign.geometry.observers.Trajectory`
     view : `View`
     reference : `~sunalign.geometry.coordinates.PixelGrid`
     duration : `float`, optional
         Seconds over which features are carried; by default as long as the raster took.
     """
-    if track.known:
+    if trajectory.known:
         return
     duration = float(np.ptp(view.seconds)) if duration is None else duration
     # Between following Earth and following its own orbit at perihelion lie some 6 degrees a day.
-    lever = view.radius / (float(view.seen.place.distance) - view.radius)
+    lever = view.radius / (float(view.observation.position.distance) - view.radius)
     unsure = np.radians(6) / 86400 * duration * lever
     if unsure > min(reference.pixel_size):
         warn_user(
-            f"No header says how the observer of {view.seen.name} moved during the raster; it is held at its "
+            f"No header says how the observer of {view.observation.name} moved during the raster; it is held at its "
             f"Stonyhurst longitude, which can be wrong by up to {unsure / ARCSEC:.0f} arcsec. "
             f"Give 'observer_motion', or references with velocity cards (HCIX_VOB).",
         )

@@ -19,10 +19,10 @@ from astropy.time import Time
 
 from sunalign.exceptions import AlignmentError
 from sunalign.geometry.coordinates import nearest_turn
-from sunalign.geometry.rotation import Place, place_of, stonyhurst_zero
+from sunalign.geometry.rotation import ObserverPosition, observer_position, stonyhurst_zero
 from sunalign.images import Image
 
-__all__ = ["AU", "Seen", "Track", "observer_track", "same_observer", "seen_by", "spacecraft"]
+__all__ = ["AU", "Observation", "Trajectory", "observation_of", "observer_trajectory", "same_observer", "spacecraft"]
 
 AU = float(constants.au.si.value)
 _GM_SUN = float(constants.GM_sun.si.value)
@@ -41,14 +41,14 @@ _SHORTEST = 60.0
 
 
 @dataclass(frozen=True, eq=False)
-class Seen:
+class Observation:
     """Who took an image, from where and when.
 
     Parameters
     ----------
     name : `str`
         Of the image.
-    place : `~sunalign.geometry.rotation.Place`
+    position : `~sunalign.geometry.rotation.ObserverPosition`
     date : `~astropy.time.Time`
         When the observer was there.
     header : mapping
@@ -58,7 +58,7 @@ class Seen:
     """
 
     name: str
-    place: Place
+    position: ObserverPosition
     date: Time
     header: Mapping[str, Any]
     stonyhurst: float
@@ -69,11 +69,11 @@ class Seen:
         return spacecraft(self.header)
 
 
-def seen_by(image: Image, observer: SkyCoord, date: Time) -> Seen:
+def observation_of(image: Image, observer: SkyCoord, date: Time) -> Observation:
     """Who took an image, with an observer and a date that its header may not give."""
-    place = place_of(observer, date)
+    place = observer_position(observer, date)
     when = date if observer.obstime is None else observer.obstime
-    return Seen(image.name, place, date, image.meta, float(place.longitude - stonyhurst_zero(when)))
+    return Observation(image.name, place, date, image.meta, float(place.longitude - stonyhurst_zero(when)))
 
 
 def spacecraft(header: Mapping[str, Any]) -> str:
@@ -85,30 +85,30 @@ def spacecraft(header: Mapping[str, Any]) -> str:
     return ""
 
 
-def same_observer(a: Seen, b: Seen) -> bool:
+def same_observer(a: Observation, b: Observation) -> bool:
     """Whether two images can come from one spacecraft, or from two that look from practically one place."""
     gap = abs(float((a.date - b.date).to_value(u.s)))
     # Two names of one spacecraft ('SOLO' and 'Solar Orbiter') are not told from two spacecraft; places are.
     own = _OWN_SLACK + _OWN_SPEED * gap
     about_earth = _EARTH_SLACK + _EARTH_SPEED * gap
-    apart = float(np.linalg.norm(a.place.cartesian - b.place.cartesian))
+    apart = float(np.linalg.norm(a.position.cartesian - b.position.cartesian))
     return apart <= own or (apart <= about_earth and _about_earth(a) and _about_earth(b))
 
 
-def _about_earth(seen: Seen) -> bool:
-    earth = Place(0.0, seen.place.latitude, AU)
-    there = seen.place._replace(longitude=seen.stonyhurst)
+def _about_earth(seen: Observation) -> bool:
+    earth = ObserverPosition(0.0, seen.position.latitude, AU)
+    there = seen.position._replace(longitude=seen.stonyhurst)
     return float(np.linalg.norm(there.cartesian - earth.cartesian)) < 0.04 * AU
 
 
 @dataclass(frozen=True, eq=False)
-class Track:
+class Trajectory:
     """Places of an observer.
 
     Parameters
     ----------
-    place : callable
-        Seconds after ``epoch``, an array, to a `~sunalign.geometry.rotation.Place`.
+    position : callable
+        Seconds after ``epoch``, an array, to a `~sunalign.geometry.rotation.ObserverPosition`.
     epoch : `~astropy.time.Time`
     source : `str`
         Where this comes from, in words.
@@ -116,14 +116,16 @@ class Track:
         False where nothing was known and the observer is taken to follow Earth.
     """
 
-    place: Callable[[np.ndarray], Place]
+    position: Callable[[np.ndarray], ObserverPosition]
     epoch: Time
     source: str
     known: bool = True
 
 
-def observer_track(target: Seen, others: Sequence[Seen], duration: float, given: Any = None) -> Track:
-    """Track of a target's observer around its date.
+def observer_trajectory(
+    target: Observation, others: Sequence[Observation], duration: float, given: Any = None
+) -> Trajectory:
+    """Trajectory of a target's observer around its date.
 
     The sources are, in this order: the caller, the positions of several frames of the same spacecraft, the velocity
     cards of a header (``HCIX_VOB``, ``HCIY_VOB``, ``HCIZ_VOB`` in metres a second, as in the L2 images of EUI), the
@@ -132,18 +134,18 @@ def observer_track(target: Seen, others: Sequence[Seen], duration: float, given:
 
     Parameters
     ----------
-    target : `Seen`
-    others : sequence of `Seen`
+    target : `Observation`
+    others : sequence of `Observation`
         The reference or the frames.
     duration : `float`
-        Seconds for which the track is needed; two positions much closer in time than that say nothing about it.
+        Seconds for which the trajectory is needed; two positions much closer in time than that say nothing about it.
     given : callable, sequence or `~astropy.coordinates.SkyCoord`, optional
         From the caller: a function of a `~astropy.time.Time` that returns a `~astropy.coordinates.SkyCoord`, or two or
         more positions, each with its ``obstime``.
 
     Returns
     -------
-    `Track`
+    `Trajectory`
     """
     if given is not None:
         return _given_track(target, given)
@@ -157,18 +159,22 @@ def observer_track(target: Seen, others: Sequence[Seen], duration: float, given:
     )
 
 
-def _given_track(target: Seen, given: Any) -> Track:
+def _given_track(target: Observation, given: Any) -> Trajectory:
     if callable(given):
 
-        def place(seconds: np.ndarray) -> Place:
+        def place(seconds: np.ndarray) -> ObserverPosition:
             seconds = np.atleast_1d(np.asarray(seconds, float))
             # A spacecraft's path is smooth; a caller's function may be slow, or take one time only.
             knots = seconds if seconds.size <= 12 else np.linspace(seconds.min(), seconds.max(), 12)
             places = [_position(given(target.date + t * u.s), target.date + t * u.s) for t in knots]
             table = _unwrapped(places)
-            return Place(*table) if knots is seconds else Place(*(_smooth(knots, row, seconds) for row in table))
+            return (
+                ObserverPosition(*table)
+                if knots is seconds
+                else ObserverPosition(*(_smooth(knots, row, seconds) for row in table))
+            )
 
-        return Track(place, target.date, "given by the caller")
+        return Trajectory(place, target.date, "given by the caller")
     positions = [*given] if isinstance(given, (list, tuple, SkyCoord)) else []
     if len(positions) < 2 or any(getattr(p, "obstime", None) is None for p in positions):
         raise AlignmentError(
@@ -179,15 +185,15 @@ def _given_track(target: Seen, given: Any) -> Track:
     return _interpolated(target.date, times, [_position(p, p.obstime) for p in positions], "given by the caller")
 
 
-def _position(value: Any, time: Time) -> Place:
+def _position(value: Any, time: Time) -> ObserverPosition:
     if not isinstance(value, SkyCoord):
         raise AlignmentError(
             f"'observer_motion' returns a SkyCoord, the observer's position; got {type(value).__name__}."
         )
-    return Place(*(np.squeeze(part) for part in place_of(value, time)))
+    return ObserverPosition(*(np.squeeze(part) for part in observer_position(value, time)))
 
 
-def _unwrapped(places: Sequence[Place]) -> np.ndarray:
+def _unwrapped(places: Sequence[ObserverPosition]) -> np.ndarray:
     table = np.array([[float(part) for part in place] for place in places]).T
     table[0] = np.unwrap(table[0])
     return table
@@ -199,8 +205,8 @@ def _smooth(knots: np.ndarray, values: np.ndarray, at: np.ndarray) -> np.ndarray
     return np.asarray(CubicSpline(knots, values)(at))
 
 
-def _interpolated(epoch: Time, times: Sequence[Time], places: Sequence[Place], source: str) -> Track:
-    """Track through places: a cubic through four and more, a line through fewer; lines beyond them."""
+def _interpolated(epoch: Time, times: Sequence[Time], places: Sequence[ObserverPosition], source: str) -> Trajectory:
+    """Trajectory through places: a cubic through four and more, a line through fewer; lines beyond them."""
     seconds = np.array([float((t - epoch).to_value(u.s)) for t in times])
     order = np.argsort(seconds)
     seconds, table = seconds[order], _unwrapped([places[i] for i in order])
@@ -208,7 +214,7 @@ def _interpolated(epoch: Time, times: Sequence[Time], places: Sequence[Place], s
     seconds, first = np.unique(np.round(seconds, 3), return_index=True)
     table = table[:, first]
 
-    def place(at: np.ndarray) -> Place:
+    def place(at: np.ndarray) -> ObserverPosition:
         at = np.asarray(at, float)
         inside = np.clip(at, seconds[0], seconds[-1])
         rows = []
@@ -217,12 +223,12 @@ def _interpolated(epoch: Time, times: Sequence[Time], places: Sequence[Place], s
             ends = np.where(at < inside, (row[1] - row[0]) / (seconds[1] - seconds[0]), 0.0)
             ends = np.where(at > inside, (row[-1] - row[-2]) / (seconds[-1] - seconds[-2]), ends)
             rows.append(values + ends * (at - inside))
-        return Place(*rows)
+        return ObserverPosition(*rows)
 
-    return Track(place, epoch, source)
+    return Trajectory(place, epoch, source)
 
 
-def _through(target: Seen, others: Sequence[Seen], least: float, source: str) -> Track | None:
+def _through(target: Observation, others: Sequence[Observation], least: float, source: str) -> Trajectory | None:
     if len(others) < 2:
         return None
     seconds = np.array([float((seen.date - target.date).to_value(u.s)) for seen in others])
@@ -230,73 +236,77 @@ def _through(target: Seen, others: Sequence[Seen], least: float, source: str) ->
         return None
     if _copied(others) and not _about_earth(target):
         return None
-    track = _interpolated(target.date, [seen.date for seen in others], [seen.place for seen in others], source)
-    return _anchored(target, track)
+    trajectory = _interpolated(target.date, [seen.date for seen in others], [seen.position for seen in others], source)
+    return _anchored(target, trajectory)
 
 
-def _copied(others: Sequence[Seen]) -> bool:
+def _copied(others: Sequence[Observation]) -> bool:
     """Whether all headers give one and the same Stonyhurst position, which away from Earth nothing stays at."""
     first = others[0]
     for other in others[1:]:
-        same = np.isclose(other.place.latitude, first.place.latitude, rtol=0, atol=1e-12) and np.isclose(
-            other.place.distance, first.place.distance, rtol=1e-12, atol=0
+        same = np.isclose(other.position.latitude, first.position.latitude, rtol=0, atol=1e-12) and np.isclose(
+            other.position.distance, first.position.distance, rtol=1e-12, atol=0
         )
         if not same:
             return False
     return True
 
 
-def _anchored(target: Seen, track: Track) -> Track:
-    """Displacements of a track from the target's own position."""
-    start = track.place(np.zeros(1))
+def _anchored(target: Observation, trajectory: Trajectory) -> Trajectory:
+    """Displacements of a trajectory from the target's own position."""
+    start = trajectory.position(np.zeros(1))
 
-    def place(seconds: np.ndarray) -> Place:
-        there = track.place(np.asarray(seconds, float))
-        return Place(*(own + (now - then) for own, now, then in zip(target.place, there, start, strict=True)))
+    def place(seconds: np.ndarray) -> ObserverPosition:
+        there = trajectory.position(np.asarray(seconds, float))
+        return ObserverPosition(
+            *(own + (now - then) for own, now, then in zip(target.position, there, start, strict=True))
+        )
 
-    return Track(place, target.date, track.source)
+    return Trajectory(place, target.date, trajectory.source)
 
 
-def _with_velocity(target: Seen, candidates: Sequence[Seen]) -> Track | None:
+def _with_velocity(target: Observation, candidates: Sequence[Observation]) -> Trajectory | None:
     for seen in candidates:
         cards = [seen.header.get(f"HCI{axis}_VOB", seen.header.get(f"hci{axis.lower()}_vob")) for axis in "XYZ"]
         if all(isinstance(card, (int, float)) for card in cards):
             offset = float((seen.date - target.date).to_value(u.s))
-            fall = _free_fall(seen.place.cartesian, np.array(cards, float), offset)
-            return _anchored(target, Track(fall, target.date, f"the velocity cards of {seen.name}"))
+            fall = _free_fall(seen.position.cartesian, np.array(cards, float), offset)
+            return _anchored(target, Trajectory(fall, target.date, f"the velocity cards of {seen.name}"))
     return None
 
 
-def _free_fall(position: np.ndarray, velocity: np.ndarray, start: float) -> Callable[[np.ndarray], Place]:
+def _free_fall(position: np.ndarray, velocity: np.ndarray, start: float) -> Callable[[np.ndarray], ObserverPosition]:
     """Kepler's motion to the third order in time after ``start``: the series of Lagrange's coefficients f and g."""
     r = float(np.linalg.norm(position))
     k = _GM_SUN / r**3
     radial = float(position @ velocity) / r**2
     longitude = np.arctan2(position[1], position[0])
 
-    def place(seconds: np.ndarray) -> Place:
+    def place(seconds: np.ndarray) -> ObserverPosition:
         seconds = np.asarray(seconds, float) - start
         f = 1 - k * seconds**2 / 2 + k * radial * seconds**3 / 2
         g = seconds - k * seconds**3 / 6
         x, y, z = position[:, None] * f.ravel() + velocity[:, None] * g.ravel()
         turned = nearest_turn(np.arctan2(y, x) - longitude)
         parts = (longitude + turned, np.arctan2(z, np.hypot(x, y)), np.sqrt(x**2 + y**2 + z**2))
-        return Place(*(part.reshape(seconds.shape) for part in parts))
+        return ObserverPosition(*(part.reshape(seconds.shape) for part in parts))
 
     return place
 
 
-def _with_earth(target: Seen) -> Track:
+def _with_earth(target: Observation) -> Trajectory:
     zero = float(stonyhurst_zero(target.date))
 
-    def place(seconds: np.ndarray) -> Place:
+    def place(seconds: np.ndarray) -> ObserverPosition:
         seconds = np.atleast_1d(np.asarray(seconds, float))
         turned = nearest_turn(stonyhurst_zero(target.date + seconds * u.s) - zero)
         same = np.ones_like(turned)
-        return Place(target.place.longitude + turned, target.place.latitude * same, target.place.distance * same)
+        return ObserverPosition(
+            target.position.longitude + turned, target.position.latitude * same, target.position.distance * same
+        )
 
     about_earth = _about_earth(target)
-    return Track(
+    return Trajectory(
         place,
         target.date,
         f"{'as Earth' if about_earth else 'unknown'}: held at its Stonyhurst longitude",

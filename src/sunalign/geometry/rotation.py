@@ -26,7 +26,15 @@ from sunpy.sun.constants import sidereal_rotation_rate
 
 from sunalign.geometry.times import interpolate_columns
 
-__all__ = ["ROTATION", "LinearCarry", "Place", "SphereCarry", "SurfaceCarry", "place_of", "stonyhurst_zero"]
+__all__ = [
+    "ROTATION",
+    "LinearTransform",
+    "ObserverPosition",
+    "SphereTransform",
+    "SurfaceTransform",
+    "observer_position",
+    "stonyhurst_zero",
+]
 
 #: A, B, C of the sidereal rate A + B sin^2(latitude) + C sin^4(latitude) in rad/s. "differential" is Howard et al. 1990
 #: (Sol. Phys. 130, 295), the default of `sunpy.sun.models.differential_rotation`; "rigid" is the Carrington rate.
@@ -37,7 +45,7 @@ ROTATION = {
 }
 
 
-class Place(NamedTuple):
+class ObserverPosition(NamedTuple):
     """Position in the heliocentric inertial frame.
 
     Parameters
@@ -58,7 +66,7 @@ class Place(NamedTuple):
         lon, lat, r = np.broadcast_arrays(*self)
         return r * np.array([np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)])
 
-    def separation(self, other: Place) -> np.ndarray:
+    def separation(self, other: ObserverPosition) -> np.ndarray:
         """Angle between two places as seen from the Sun's centre, radians."""
         return np.asarray(angular_separation(self.longitude, self.latitude, other.longitude, other.latitude))
 
@@ -90,14 +98,14 @@ def _zeros_at(time: Time) -> np.ndarray:
     return np.asarray(meridian.transform_to(HeliocentricInertial(obstime=time)).lon.to_value(u.rad))
 
 
-def place_of(observer: SkyCoord, time: Time) -> Place:
+def observer_position(observer: SkyCoord, time: Time) -> ObserverPosition:
     """Where an observer is at a time; a position without a time of its own is one at ``time``."""
     from sunpy.coordinates import HeliographicStonyhurst
 
     if not isinstance(observer.frame, HeliographicStonyhurst):
         observer = observer.transform_to(HeliographicStonyhurst(obstime=getattr(observer, "obstime", None) or time))
     when = time if observer.obstime is None else observer.obstime
-    return Place(
+    return ObserverPosition(
         observer.lon.to_value(u.rad) + stonyhurst_zero(when),
         observer.lat.to_value(u.rad),
         observer.radius.to_value(u.m),
@@ -105,8 +113,8 @@ def place_of(observer: SkyCoord, time: Time) -> Place:
 
 
 @dataclass(frozen=True, eq=False)
-class LinearCarry:
-    """A carry so nearly linear that a matrix says it: between images, rotation by some minutes.
+class LinearTransform:
+    """A transform so nearly linear that a matrix says it: between images, rotation by some minutes.
 
     Parameters
     ----------
@@ -122,8 +130,8 @@ class LinearCarry:
 
 
 @dataclass(frozen=True, eq=False)
-class SphereCarry:
-    """Carry directions from one observer and time to another over a rotating sphere.
+class SphereTransform:
+    """DirectionTransform directions from one observer and time to another over a rotating sphere.
 
     A line of sight is cut with the sphere, the point turned by the Sun's rotation, and seen by the other observer
     (Thompson 2006, A&A 449, 791, equations 11 and 15 between the frames). Points that the other observer cannot see are
@@ -224,10 +232,10 @@ class SphereCarry:
 
 
 @dataclass(frozen=True, eq=False)
-class SurfaceCarry(SphereCarry):
-    """Carry directions to heliographic coordinates, for a map of the surface.
+class SurfaceTransform(SphereTransform):
+    """DirectionTransform directions to heliographic coordinates, for a map of the surface.
 
-    As `SphereCarry`, but what comes out are unit vectors ``(cos B cos L, cos B sin L, sin B)`` of heliographic
+    As `SphereTransform`, but what comes out are unit vectors ``(cos B cos L, cos B sin L, sin B)`` of heliographic
     longitude L and latitude B, which is what the world coordinates of such a map stand for. ``longitude`` is counted
     from the meridian where L is 0. There is no observer to hide anything; what misses the sphere is NaN.
     """

@@ -22,7 +22,7 @@ from ndcube.ndcube import NDCubeBase
 from ndcube.ndcube_sequence import NDCubeSequenceBase
 from sunpy.map import GenericMap, MapSequence
 
-from sunalign.exceptions import ImageError, told
+from sunalign.exceptions import ImageError, describe_error
 from sunalign.geometry.times import refuse_sit_and_stare
 from sunalign.images._image import Image, along_steps, clean_data
 from sunalign.images.cubes import spectral_image
@@ -185,7 +185,8 @@ def read_map(path: str | os.PathLike[str]) -> GenericMap:
         if "No SIMPLE card" in str(error):
             raise ImageError(f"{path} cannot be read as FITS: it does not begin with the keyword SIMPLE.") from error
         raise ImageError(
-            f"{path} cannot be read as FITS ({told(error)}). If it is a FITS file it may be truncated; fetch it again."
+            f"{path} cannot be read as FITS ({describe_error(error)}). If it is a FITS file it may be truncated; "
+            f"fetch it again."
         ) from error
     celestial_wcs(header, str(path))
     return sunpy.map.Map(data, header)

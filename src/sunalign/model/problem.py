@@ -17,7 +17,7 @@ import astropy.units as u
 
 from sunalign.abc import Metric, NormalEquations, ShiftSurface, SupportsShiftSurface
 from sunalign.correction import PARAMETERS, UNITS, Correction
-from sunalign.exceptions import PluginError, told
+from sunalign.exceptions import PluginError, describe_error
 from sunalign.geometry.coordinates import ARCSEC, PixelGrid, apply_homography, tangent_basis
 from sunalign.images import Image
 from sunalign.model.noise import BandLimit, band_limit, edge, gaussian_smoothed
@@ -415,4 +415,6 @@ def _called(metric: Metric, method: str, *arguments: Any) -> Any:
         # One that the user has made an error.
         raise
     except Exception as error:
-        raise PluginError(f"The metric {type(metric).__name__} failed in {method}(): {told(error)}.") from error
+        raise PluginError(
+            f"The metric {type(metric).__name__} failed in {method}(): {describe_error(error)}."
+        ) from error

@@ -12,7 +12,7 @@ from sunpy.map import GenericMap
 
 from sunalign.exceptions import CoverageError
 from sunalign.geometry.coordinates import ARCSEC, PixelGrid, apply_homography
-from sunalign.geometry.mapping import Carry, PixelMapping
+from sunalign.geometry.mapping import DirectionTransform, PixelMapping
 from sunalign.images import Image
 from sunalign.model.interpolation import SplineImage
 from sunalign.model.mapped_image import MappedImage, Transform
@@ -240,7 +240,7 @@ class ImageReference(Reference):
         cls,
         image: Image,
         target: Image,
-        carry: Carry | None = None,
+        transform: DirectionTransform | None = None,
         margin: float = np.inf,
         assumptions: Mapping[str, str] | None = None,
     ) -> ImageReference:
@@ -249,14 +249,14 @@ class ImageReference(Reference):
         Parameters
         ----------
         image, target : `~sunalign.images.Image`
-        carry : callable, optional
+        transform : callable, optional
             As in `~sunalign.geometry.mapping.PixelMapping`.
         margin : `float`
             How far, in radians on the sky, the target may be moved.
         assumptions : mapping, optional
             See `Reference.assumptions`.
         """
-        whole = cls(image, PixelMapping(target.grid, image.grid, carry), assumptions)
+        whole = cls(image, PixelMapping(target.grid, image.grid, transform), assumptions)
         if not np.isfinite(margin):
             whole._target_name = target.name
             return whole
@@ -286,7 +286,7 @@ class ImageReference(Reference):
     def within(self, margin: float) -> ImageReference:
         """Crop to what is needed."""
         target = Image(np.empty(self.mapping.target.shape), self.mapping.target, name=self._target_name)
-        return self.of(self._image, target, self.mapping.carry, margin, self.assumptions)
+        return self.of(self._image, target, self.mapping.transform, margin, self.assumptions)
 
     @property
     def spline(self) -> SplineImage:

@@ -18,8 +18,8 @@ from sunpy.map import GenericMap
 from sunalign.exceptions import AlignmentError, CoverageError
 from sunalign.geometry.coordinates import ARCSEC, PixelGrid, nearest_turn
 from sunalign.geometry.mapping import PixelMapping
-from sunalign.geometry.observation import View, said_of_rotation, views_of
-from sunalign.geometry.rotation import ROTATION, SurfaceCarry, stonyhurst_zero
+from sunalign.geometry.observation import View, describe_rotation, views_of
+from sunalign.geometry.rotation import ROTATION, SurfaceTransform, stonyhurst_zero
 from sunalign.images import Image, to_image
 from sunalign.model.mapped_image import MappedImage, Transform, is_surface
 from sunalign.model.reference import Reference
@@ -69,10 +69,10 @@ class Carrington(SolarBuilder):
             if is_surface(image):
                 parts.append(_surface_part(image, target, view))
             else:
-                carry = replace(view.carry(next(others)), off_disc=False)
-                parts.append(MappedImage(image, (PixelMapping(target.grid, image.grid, carry),)))
+                transform = replace(view.transform(next(others)), off_disc=False)
+                parts.append(MappedImage(image, (PixelMapping(target.grid, image.grid, transform),)))
         assumptions = {
-            "solar rotation": said_of_rotation(modelling),
+            "solar rotation": describe_rotation(modelling),
             **assumptions,
             "surface": f"sphere {modelling.height.to_value(u.Mm):g} Mm above the photosphere",
         }
@@ -81,23 +81,23 @@ class Carrington(SolarBuilder):
 
 def _surface_part(image: Image, target: Image, view: View) -> MappedImage:
     """Part of a map in heliographic coordinates."""
-    date = image.date or view.seen.date
+    date = image.date or view.observation.date
     rates = ROTATION[view.modelling.solar_rotation]
     if view.modelling.solar_rotation == "none" or image.date is None or target.times is None:
         # What keeps its Carrington coordinates turns with them.
-        rates, date = ROTATION["rigid"], view.seen.date
-    carry = replace(view, simultaneous=False).carry(view.seen)
-    elapsed = carry.elapsed + float((date - view.seen.date).to_value(u.s))
-    turned = carry.longitude + float(view.seen.place.longitude - _prime_meridian(image, date))
-    surface = SurfaceCarry(
-        radius=carry.radius,
-        distance=carry.distance,
-        latitude=carry.latitude,
+        rates, date = ROTATION["rigid"], view.observation.date
+    transform = replace(view, simultaneous=False).transform(view.observation)
+    elapsed = transform.elapsed + float((date - view.observation.date).to_value(u.s))
+    turned = transform.longitude + float(view.observation.position.longitude - _prime_meridian(image, date))
+    surface = SurfaceTransform(
+        radius=transform.radius,
+        distance=transform.distance,
+        latitude=transform.latitude,
         longitude=turned,
         elapsed=elapsed,
         rates=rates,
-        to_distance=carry.to_distance,
-        to_latitude=carry.to_latitude,
+        to_distance=transform.to_distance,
+        to_latitude=transform.to_latitude,
         off_disc=False,
     )
     centred = _centred(image, surface, target)
@@ -121,7 +121,7 @@ def _carrington_observer(image: Image) -> Any:
     return "earth" if image.observer is None else image.observer
 
 
-def _centred(image: Image, carry: SurfaceCarry, target: Image) -> Image:
+def _centred(image: Image, transform: SurfaceTransform, target: Image) -> Image:
     """Map with the target in its middle, where it goes round the Sun or its reference point is far away.
 
     Shifting the longitudes of a cylindrical projection whose reference point is on the equator shifts its pixels.
@@ -136,7 +136,7 @@ def _centred(image: Image, carry: SurfaceCarry, target: Image) -> Image:
     step, data, start = scale[0, 0], image.data, 0
     longitudes = wcs.wcs.crval[0] + step * (np.arange(nx) + 1 - wcs.wcs.crpix[0])
     if abs(nx * abs(step) - 360) < 1.5 * abs(step):
-        place = carry(target.grid.to_directions(*(np.array([c]) for c in target.grid.centre)), np.array([0.0]))
+        place = transform(target.grid.to_directions(*(np.array([c]) for c in target.grid.centre)), np.array([0.0]))
         if np.isfinite(place).all():
             wanted = np.degrees(np.arctan2(place[1], place[0]))[0]
             nearest = int(np.abs(nearest_turn(longitudes - wanted, 360)).argmin())
@@ -168,7 +168,7 @@ class SurfaceReference(Reference):
         self._view = view
         self.assumptions = dict(assumptions)
         # A heliographic degree is seen under a smaller angle.
-        lever = view.radius / (float(view.seen.place.distance) - view.radius)
+        lever = view.radius / (float(view.observation.position.distance) - view.radius)
         first = self.parts[0].image
         self.pixel_size = float(np.sqrt(np.prod(first.grid.pixel_size))) * (lever if is_surface(first) else 1.0)
 

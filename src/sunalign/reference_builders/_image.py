@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sunalign.exceptions import AlignmentError
-from sunalign.geometry.observation import image_carry
+from sunalign.geometry.observation import image_transform
 from sunalign.images import Image, to_image
 from sunalign.model.reference import ImageReference
 from sunalign.reference_builders._solar import SolarBuilder
@@ -40,7 +40,7 @@ class ImageBuilder(SolarBuilder):
 
     Notes
     -----
-    Lines of sight that miss the sphere are left alone (see `sunalign.geometry.rotation.SphereCarry`); for observers
+    Lines of sight that miss the sphere are left alone (see `sunalign.geometry.rotation.SphereTransform`); for observers
     more than one degree apart they are left out.
     """
 
@@ -56,5 +56,5 @@ class ImageBuilder(SolarBuilder):
             raise AlignmentError(
                 f"{image.name} is a map of the Sun's surface ({ctype}); use reference_builder='carrington' for it."
             )
-        carry, assumptions = image_carry(target, image, self._modelling)
-        return ImageReference.of(image, target, carry, assumptions=assumptions)
+        transform, assumptions = image_transform(target, image, self._modelling)
+        return ImageReference.of(image, target, transform, assumptions=assumptions)

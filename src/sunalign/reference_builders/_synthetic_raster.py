@@ -12,11 +12,11 @@ import astropy.units as u
 
 from sunalign.exceptions import AlignmentError, CoverageError
 from sunalign.geometry.mapping import PixelMapping
-from sunalign.geometry.observation import View, said_of_rotation, views_of, warn_if_unknown
-from sunalign.geometry.observers import AU, Seen, same_observer
+from sunalign.geometry.observation import View, describe_rotation, views_of, warn_if_unknown
+from sunalign.geometry.observers import AU, Observation, same_observer
 from sunalign.images import Image
 from sunalign.images.frames import Frame, open_frames
-from sunalign.reference_builders._slabs import Blur, RasterReference, Schedule, Slab
+from sunalign.reference_builders._raster_reference import Blur, FrameCutout, RasterReference, Schedule
 from sunalign.reference_builders._solar import SolarBuilder
 
 __all__ = ["SyntheticRaster"]
@@ -106,35 +106,37 @@ class SyntheticRaster(SolarBuilder):
             if i not in needed:
                 frame.close()
         found = views_of(target, [frame.head for frame in frames], modelling)
-        assumptions = {"solar rotation": said_of_rotation(modelling)}
+        assumptions = {"solar rotation": describe_rotation(modelling)}
         view: View | None = None
-        seen: list[Seen] = []
+        seen: list[Observation] = []
         if found is not None:
             view, seen, more = found
             frozen = ("raster frame", "observer motion") if self.solar_rotation == "none" else ()
             assumptions |= {key: value for key, value in more.items() if key not in frozen}
-            _check_spacecraft(view.seen, seen)
-            if view.track is not None and self.solar_rotation != "none":
-                warn_if_unknown(view.track, view, frames[needed[0]].head.grid, float(np.diff(at).max(initial=0.0)))
+            _check_spacecraft(view.observation, seen)
+            if view.trajectory is not None and self.solar_rotation != "none":
+                warn_if_unknown(view.trajectory, view, frames[needed[0]].head.grid, float(np.diff(at).max(initial=0.0)))
         assumptions["frames"] = (
             f"{len(needed)} of {len(frames)} from {frames[needed[0]].date.utc.isot[:19]} to "
             f"{frames[needed[-1]].date.utc.isot[:19]}, {self.interpolation} in time"
         )
-        slabs = [
+        cutouts = [
             self._slab(frame, target, view, seen[i] if seen else None, [d for d, _ in moments]) if i in needed else None
             for i, frame in enumerate(frames)
         ]
-        return RasterReference(slabs, target, times, schedule, moments, used, assumptions)
+        return RasterReference(cutouts, target, times, schedule, moments, used, assumptions)
 
-    def _slab(self, frame: Frame, target: Image, view: View | None, seen: Seen | None, delays: Sequence[float]) -> Slab:
+    def _slab(
+        self, frame: Frame, target: Image, view: View | None, seen: Observation | None, delays: Sequence[float]
+    ) -> FrameCutout:
         grid = frame.head.grid
-        carries = (
+        transforms = (
             [None] * len(delays)
             if view is None or seen is None or self.solar_rotation == "none"
-            else [view.carry(seen, delay) for delay in delays]
+            else [view.transform(seen, delay) for delay in delays]
         )
-        mappings = tuple(PixelMapping(target.grid, grid, carry) for carry in carries)
-        return Slab.of(frame, mappings, self._blur(target, frame))
+        mappings = tuple(PixelMapping(target.grid, grid, transform) for transform in transforms)
+        return FrameCutout.of(frame, mappings, self._blur(target, frame))
 
     def _blur(self, target: Image, frame: Frame) -> Blur:
         grid = frame.head.grid
@@ -186,7 +188,7 @@ def _gap(target: Image, seconds: np.ndarray, frames: Sequence[Frame], at: np.nda
     )
 
 
-def _check_spacecraft(target: Seen, frames: Sequence[Seen]) -> None:
+def _check_spacecraft(target: Observation, frames: Sequence[Observation]) -> None:
     for seen in frames:
         if not same_observer(target, seen):
             raise AlignmentError(
@@ -196,5 +198,5 @@ def _check_spacecraft(target: Seen, frames: Sequence[Seen]) -> None:
             )
 
 
-def _where(seen: Seen) -> str:
-    return f"{np.degrees(seen.stonyhurst):.1f} deg Stonyhurst, {float(seen.place.distance) / AU:.3f} AU"
+def _where(seen: Observation) -> str:
+    return f"{np.degrees(seen.stonyhurst):.1f} deg Stonyhurst, {float(seen.position.distance) / AU:.3f} AU"

@@ -21,7 +21,7 @@ from ndcube.ndcube import NDCubeBase
 from ndcube.ndcube_sequence import NDCubeSequenceBase
 from sunpy.map import GenericMap, MapSequence
 
-from sunalign.exceptions import AlignmentError, ImageError, told
+from sunalign.exceptions import AlignmentError, ImageError, describe_error
 from sunalign.files.fits_blocks import opened, scan
 from sunalign.geometry.observers import spacecraft
 from sunalign.geometry.times import StepTimes
@@ -154,7 +154,7 @@ def open_sequence(given: Any, choices: Mapping[str, Any] | None = None) -> Sourc
         except (OSError, AstropyUserWarning, ImageError) as error:
             if not isinstance(item, (str, os.PathLike)) or not Path(item).exists():
                 raise
-            unreadable[number] = f"It cannot be read ({told(error)}); fetch it again"
+            unreadable[number] = f"It cannot be read ({describe_error(error)}); fetch it again"
             continue
         names[-1] = frames[-1].name
     if len(frames) < 2:

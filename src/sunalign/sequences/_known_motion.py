@@ -15,7 +15,7 @@ import numpy as np
 from sunalign.exceptions import ImageError
 from sunalign.geometry.coordinates import PixelGrid
 from sunalign.geometry.mapping import PixelMapping
-from sunalign.geometry.observation import Modelling, image_carry
+from sunalign.geometry.observation import Modelling, image_transform
 from sunalign.model.intensity import IntensityScaling
 from sunalign.model.interpolation import SplineImage
 from sunalign.sequences._frames import Moment, SequenceFrame
@@ -102,18 +102,20 @@ class Placing:
 
 def placing(scene: SceneGrid, frame: SequenceFrame, modelling: Modelling) -> tuple[Placing, Mapping[str, str]]:
     """How a frame lies on the scene, and what was assumed for that."""
-    carry, assumptions = (None, {}) if frame.head is scene.head else image_carry(scene.head, frame.head, modelling)
+    transform, assumptions = (
+        (None, {}) if frame.head is scene.head else image_transform(scene.head, frame.head, modelling)
+    )
     size = np.sqrt(np.prod(scene.grid.pixel_size) / np.prod(frame.head.grid.pixel_size))
     factor = max(1, round(float(size)))
     grid = frame.head.grid.binned(factor, factor)
-    # A moment has one time for all columns, so that binning changes nothing for its carry.
-    mapping = PixelMapping(scene.grid, grid, carry)
+    # A moment has one time for all columns, so that binning changes nothing for its transform.
+    mapping = PixelMapping(scene.grid, grid, transform)
     x, y, px, py = _meeting(mapping)
     origin = np.array([(x - px).mean(), (y - py).mean()])
     off = np.hypot(x - px - origin[0], y - py - origin[1])
     jacobian = np.asarray(mapping.jacobian(np.array(x.mean()), np.array(y.mean())), float)
     carried = np.zeros(2)
-    if carry is not None:
+    if transform is not None:
         fx, fy = PixelMapping(scene.grid, grid)(x, y)
         carried = np.array([np.nanmean(fx - px), np.nanmean(fy - py)])
     return Placing(mapping, factor, origin, bool(off.max() < _TRANSLATION), jacobian, carried), assumptions

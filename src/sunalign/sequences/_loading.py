@@ -12,7 +12,7 @@ import numpy as np
 import astropy.units as u
 
 from sunalign._progress import tracked
-from sunalign.exceptions import AlignmentError, ImageError, told
+from sunalign.exceptions import AlignmentError, ImageError, describe_error
 from sunalign.geometry.observation import Modelling
 from sunalign.images.frames import FrameFile
 from sunalign.model.intensity import IntensityScaling
@@ -230,7 +230,7 @@ def _guarded(
     except (OSError, ValueError, TypeError) as error:
         if not is_file:
             raise
-        return f"It cannot be read ({told(error)}); fetch it again"
+        return f"It cannot be read ({describe_error(error)}); fetch it again"
     try:
         return prepare(pixels, placed, "It", moved)
     except ImageError as error:

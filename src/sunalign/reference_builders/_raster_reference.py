@@ -19,7 +19,7 @@ from sunalign.model.mapped_image import MappedImage, Transform, Window
 from sunalign.model.reference import Reference
 from sunalign.reference_builders._raster_map import raster_map
 
-__all__ = ["Blur", "RasterReference", "Schedule", "Slab"]
+__all__ = ["Blur", "FrameCutout", "RasterReference", "Schedule"]
 
 Sampler = Callable[[MappedImage, np.ndarray, np.ndarray, np.ndarray, int], np.ndarray]
 
@@ -125,7 +125,7 @@ class _Reading:
 
 
 @dataclass(frozen=True, eq=False)
-class Slab:
+class FrameCutout:
     """The part of a frame that the raster can need.
 
     Parameters
@@ -145,14 +145,14 @@ class Slab:
     blur: Blur = Blur()
 
     @classmethod
-    def of(cls, frame: Frame, mappings: tuple[PixelMapping, ...], blur: Blur) -> Slab:
+    def of(cls, frame: Frame, mappings: tuple[PixelMapping, ...], blur: Blur) -> FrameCutout:
         """Whole frame, of which nothing is read."""
         ny, nx = frame.head.grid.shape
         reading = _Reading(frame, (slice(0, ny), slice(0, nx)), blur)
         bare = Image(np.empty((0, 0)), frame.head.grid, name=frame.name)
         return cls(frame.name, MappedImage(bare, mappings, reading), frame, blur)
 
-    def cut(self, margin: float, columns: np.ndarray) -> Slab:
+    def cut(self, margin: float, columns: np.ndarray) -> FrameCutout:
         """What these columns can need of a frame that was not read yet, moved by up to ``margin`` radians."""
         if self.frame is None or not np.isfinite(margin):
             return self
@@ -166,9 +166,9 @@ class Slab:
         cropped = part.holding(replace(part.image, grid=grid.crop(*window)))
         return replace(self, part=replace(cropped, read=_Reading(self.frame, window, self.blur)))
 
-    def changed(self, change: Callable[[MappedImage], MappedImage]) -> Slab:
+    def changed(self, change: Callable[[MappedImage], MappedImage]) -> FrameCutout:
         """Other pixels, cut off from the file."""
-        return Slab(self.name, None if self.part is None else change(self.part), None, self.blur)
+        return FrameCutout(self.name, None if self.part is None else change(self.part), None, self.blur)
 
 
 class RasterReference(Reference):
@@ -176,7 +176,7 @@ class RasterReference(Reference):
 
     Parameters
     ----------
-    slabs : sequence of `Slab` or `None`
+    cutouts : sequence of `FrameCutout` or `None`
         One for every frame; `None` for frames that no column needs.
     target : `~sunalign.images.Image`
     seconds : callable
@@ -191,7 +191,7 @@ class RasterReference(Reference):
 
     def __init__(
         self,
-        slabs: Sequence[Slab | None],
+        cutouts: Sequence[FrameCutout | None],
         target: Image,
         seconds: Callable[[np.ndarray], np.ndarray],
         schedule: Schedule,
@@ -199,7 +199,7 @@ class RasterReference(Reference):
         used: Sequence[np.ndarray],
         assumptions: Mapping[str, str],
     ) -> None:
-        self.slabs = list(slabs)
+        self.cutouts = list(cutouts)
         self._target = target
         self._seconds = seconds
         self._schedule = schedule
@@ -209,10 +209,12 @@ class RasterReference(Reference):
         parts = self._parts()
         self.pixel_size = float(np.sqrt(np.prod(parts[0].image.grid.pixel_size))) if parts else np.nan
 
-    def _with(self, change: Callable[[Slab, np.ndarray], Slab], target: Image | None = None) -> RasterReference:
-        pairs = zip(self.slabs, self._used, strict=True)
+    def _with(
+        self, change: Callable[[FrameCutout, np.ndarray], FrameCutout], target: Image | None = None
+    ) -> RasterReference:
+        pairs = zip(self.cutouts, self._used, strict=True)
         changed = RasterReference(
-            [None if slab is None else change(slab, used) for slab, used in pairs],
+            [None if cutout is None else change(cutout, used) for cutout, used in pairs],
             target or self._target,
             self._seconds,
             self._schedule,
@@ -224,14 +226,14 @@ class RasterReference(Reference):
         return changed
 
     def _parts(self) -> list[MappedImage]:
-        return [slab.part for slab in self.slabs if slab is not None and slab.part is not None]
+        return [cutout.part for cutout in self.cutouts if cutout is not None and cutout.part is not None]
 
     def within(self, margin: float) -> RasterReference:
         """Cut every frame to what its columns can need, before anything of it is read."""
-        cropped = self._with(lambda slab, used: slab.cut(margin, used))
+        cropped = self._with(lambda cutout, used: cutout.cut(margin, used))
         if not cropped._parts():
             raise CoverageError(
-                f"None of the {len(self.slabs)} frames covers {self._target.name} with a margin of "
+                f"None of the {len(self.cutouts)} frames covers {self._target.name} with a margin of "
                 f"{margin / ARCSEC:.0f} arcsec. Check both pointings."
             )
         return cropped
@@ -262,13 +264,13 @@ class RasterReference(Reference):
         for k, (delay, share) in enumerate(self._moments):
             for frames, weights in self._schedule(seconds + delay):
                 for frame, where in _runs(frames) if blocks else _groups(frames):
-                    slab = self.slabs[frame]
+                    cutout = self.cutouts[frame]
                     at = (slice(None), where) if blocks else where
                     served[where] += share * weights[where]
-                    if slab is None or slab.part is None:
+                    if cutout is None or cutout.part is None:
                         out[:, *_tuple(at)] = np.nan
                         continue
-                    values = sampler(slab.part, x[at], y[at], columns[where], k)
+                    values = sampler(cutout.part, x[at], y[at], columns[where], k)
                     weight = share * weights[where]
                     if np.ndim(weight) and (weight != 1).any():
                         values = values * weight
@@ -303,13 +305,13 @@ class RasterReference(Reference):
         """Replace the pixels of every frame."""
         # Without the target's data and source: workers get a copy of all this.
         bare = replace(self._target, data=np.empty((0, 0)), source=None, meta={})
-        return self._with(lambda slab, _: slab.changed(lambda part: part.mapped(function)), bare)
+        return self._with(lambda cutout, _: cutout.changed(lambda part: part.mapped(function)), bare)
 
     def smoothed(self, width: float) -> RasterReference:
         """Smooth the frames before their splines are made."""
         if width == self.smoothing:
             return self
-        smooth = self._with(lambda slab, _: slab.changed(lambda part: part.smoothed(width)))
+        smooth = self._with(lambda cutout, _: cutout.changed(lambda part: part.smoothed(width)))
         smooth.smoothing = width
         return smooth
 
@@ -317,7 +319,7 @@ class RasterReference(Reference):
         """Coarser version."""
         if factor == 1 or not all(part.can_be_binned(factor) for part in self._parts()):
             return self
-        return self._with(lambda slab, _: slab.changed(lambda part: part.binned(factor)))
+        return self._with(lambda cutout, _: cutout.changed(lambda part: part.binned(factor)))
 
     def image(self) -> GenericMap:
         """The raster as a map; see `to_map`."""
@@ -329,14 +331,14 @@ class RasterReference(Reference):
         Coordinates, times and observer are those of the target; wavelength, unit and instrument those of the frames,
         which are listed in HISTORY.
         """
-        read = any(slab is not None and slab.part is not None and slab.frame is None for slab in self.slabs)
+        read = any(cutout is not None and cutout.part is not None and cutout.frame is None for cutout in self.cutouts)
         narrow = self if read else self.within(0.0)
         ny, nx = self._target.grid.shape
         data = narrow.sample_grid(np.eye(3), (ny, nx), np.arange(nx, dtype=float))
         served = [
-            (slab.name, slab.frame, columns)
-            for slab, columns in zip(narrow.slabs, self._used, strict=True)
-            if slab is not None
+            (cutout.name, cutout.frame, columns)
+            for cutout, columns in zip(narrow.cutouts, self._used, strict=True)
+            if cutout is not None
         ]
         return raster_map(data, self._target, served, self.assumptions)
 
