@@ -372,9 +372,9 @@ def _parallax(view: View, seen: Observation, modelling: Modelling) -> dict[str, 
     if angle > _WIDE:
         per_mm = 1e6 * np.sin(angle) / (float(seen.position.distance) - view.radius) / ARCSEC
         warn_user(
-            f"The observers of {view.observation.name} and {seen.name} are {np.degrees(angle):.1f} degrees apart: every "
-            f"Mm of height above the {height} assumed displaces a structure by {per_mm:.2f} arcsec of parallax. Set 'height' "
-            f"to where the emission comes from.",
+            f"The observers of {view.observation.name} and {seen.name} are {np.degrees(angle):.1f} degrees apart: "
+            f"every Mm of height above the {height} assumed displaces a structure by {per_mm:.2f} arcsec of parallax. "
+            f"Set 'height' to where the emission comes from.",
         )
     return said
 
