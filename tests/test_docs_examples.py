@@ -76,8 +76,17 @@ def _copy(source, to):
             target.write_bytes(path.read_bytes())
 
 
-#: Rooms of which nothing is public, and one of which only what its ``__init__`` names is.
+#: Rooms of which nothing is public, and modules of the others that are public by themselves. Of a room that is
+#: documented as a whole only what its ``__init__`` names is.
 INTERNAL = {"alignment", "geometry", "wcs"}
+OF_A_ROOM = {
+    ("files", "catalog"),
+    ("files", "io"),
+    ("images", "cubes"),
+    ("testing", "helpers"),
+    ("testing", "strategies"),
+    ("visualization", "report"),
+}
 
 
 def _public_modules():
@@ -85,9 +94,9 @@ def _public_modules():
     for path in sorted([*source.glob("*.py"), *source.glob("*/*.py")]):
         parts = path.relative_to(source.parent).with_suffix("").parts
         parts = parts[:-1] if parts[-1] == "__init__" else parts
-        if any(part.startswith("_") for part in parts) or parts[-1].startswith("checks"):
+        if any(part.startswith("_") for part in parts) or INTERNAL & set(parts) or parts[1:] == ("files",):
             continue
-        if INTERNAL & set(parts) or (parts[1:2] == ("model",) and len(parts) > 2) or parts[1:] == ("files",):
+        if len(parts) > 2 and parts[1:] not in OF_A_ROOM:
             continue
         yield ".".join(parts), path
 

@@ -182,14 +182,24 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def _add_align(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("target", type=Path, metavar="TARGET", help="FITS file to be corrected; it is never changed")
+    parser.add_argument(
+        "target",
+        type=Path,
+        metavar="TARGET",
+        help="FITS file to be corrected; it stays as it is, but where -o and --overwrite name it",
+    )
     parser.add_argument("reference", type=Path, nargs="+", metavar="REFERENCE", help="FITS files that can be trusted")
     parser.add_argument("--reference-builder", metavar="NAME", help="how the reference is made of them")
     _add_search(parser)
 
 
 def _add_raster(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("target", type=Path, metavar="TARGET", help="FITS file of the raster; it is never changed")
+    parser.add_argument(
+        "target",
+        type=Path,
+        metavar="TARGET",
+        help="FITS file of the raster; it stays as it is, but where -o and --overwrite name it",
+    )
     parser.add_argument("directory", type=Path, metavar="DIRECTORY", help="where to look for images, also further down")
     parser.add_argument("--detector", metavar="NAME", help="only images of this detector, such as FSI")
     parser.add_argument("--max-gap", type=read_duration, metavar="TIME", help="longest time without an image: 20min")

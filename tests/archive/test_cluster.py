@@ -99,10 +99,10 @@ def test_the_command_hands_its_tasks_to_a_scheduler(cluster, archive, capsys):
 
 
 def test_no_scheduler(archive, capsys, monkeypatch):
-    from sunalign.archive import _command
+    from sunalign.archive import command
     from sunalign.cli import main
 
-    monkeypatch.setattr(_command, "_PATIENCE", "1s")
+    monkeypatch.setattr(command, "_PATIENCE", "1s")
 
     assert main(["archive", str(archive.manifest), "--out", str(archive.out), "--dask", "tcp://127.0.0.1:1"]) == 1
     assert "No dask scheduler answers at tcp://127.0.0.1:1" in capsys.readouterr().err

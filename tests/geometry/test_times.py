@@ -399,3 +399,16 @@ def test_a_frame_of_a_sequence_is_aligned_at_its_own_time():
         for result in (sunalign.align(part, reference), sunalign.align(reference, part)):
             assert abs(result.correction.shift_x.to_value(u.arcsec)) < 0.2
             assert abs(result.correction.shift_y.to_value(u.arcsec)) < 0.2
+
+
+@pytest.mark.parametrize("part", [slice(None), slice(7, None), slice(5, 20)])
+def test_columns_of_a_sliced_plane_keep_the_times_of_its_header(part):
+    """The WCS of such a cube has no time axis, and the header in its metadata is that of the whole raster."""
+    whole = raster().target
+    times = to_image(whole).times
+    cube = NDCube(whole.data, wcs=whole.wcs, meta=dict(whole.meta))[:, part]
+    start = part.start or 0
+    for column in (0.0, 3.0):
+        assert abs((to_image(cube).times.at(column) - times.at(start + column)).to_value("s")) < 1e-3
+    binned = NDCube(whole.data, wcs=whole.wcs, meta=dict(whole.meta)).rebin((1, 2))
+    assert abs((to_image(binned).times.at(1.0) - times.at(2.5)).to_value("s")) < 1e-3

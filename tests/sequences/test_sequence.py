@@ -163,7 +163,7 @@ def test_another_filter_is_an_outlier_by_its_header_and_a_partner_by_another_met
     assert "171" in result.table["message"][2]
     partner = align(maps, metric="mutual-information", on_doubt="ignore")
     assert not partner.table["doubtful"].any()
-    assert np.abs(left_over(partner, truth)).max() < 0.8
+    assert np.abs(left_over(partner, truth)).max() < 1  # A quarter of a pixel.
 
 
 def test_all_pairs_say_where_they_are_and_how_well_they_close():

@@ -94,6 +94,7 @@ def _check(options: str, builder: str) -> None:
     from sunalign.alignment.options import make_plugins
     from sunalign.alignment.search import free_parameters, limits_of, start_values
     from sunalign.model.intensity import make_scaling
+    from sunalign.pointing.fit import split_drift
 
     given = align_arguments(json.loads(options))
     defaults = {name: p.default for name, p in inspect.signature(align).parameters.items()}
@@ -107,7 +108,7 @@ def _check(options: str, builder: str) -> None:
     }
     plugins = make_plugins(choices, loose)
     make_scaling(known["scaling"] or plugins[Metric].scaling)
-    fit, height = split_height(known["fit"])
+    fit, height = split_height(split_drift(known["fit"])[0])
     bounds = height_bounds(known["bounds"])[0] if height else known["bounds"]
     start = known["start"] if isinstance(known["start"], Mapping) else None
     limits_of(free_parameters(fit), start_values(start, (0, 0) * u.arcsec), known["max_shift"], bounds)
@@ -135,8 +136,14 @@ def _word(value: Any) -> str:
     return value
 
 
-def read_angle(value: Any) -> u.Quantity:
+def _angle(value: Any) -> u.Quantity:
     from sunalign._command_line import read_angle as read
+
+    return read(str(value))
+
+
+def _duration(value: Any) -> u.Quantity:
+    from sunalign._command_line import read_duration as read
 
     return read(str(value))
 
@@ -174,7 +181,7 @@ def _pair_of_angles(value: Any) -> u.Quantity:
     parts = value.split(",") if isinstance(value, str) else list(value)
     if len(parts) != 2:
         raise ValueError(f"two angles are needed, such as 100arcsec,-200arcsec; got {value!r}")
-    return u.Quantity([read_angle(part) for part in parts])
+    return u.Quantity([_angle(part) for part in parts])
 
 
 def _start(value: Any) -> Any:
@@ -188,6 +195,13 @@ def _start(value: Any) -> Any:
         return text
     pairs = [part.partition("=") for part in re.split(r"[;,\s]+(?=[a-z_]+\s*=)", text) if part]
     return {name.strip(): _loose(item.strip()) for name, _, item in pairs}
+
+
+def _pointing(value: Any) -> str:
+    """Whether the tables of the file itself are looked at; others are objects of Python."""
+    if value not in ("file", "ignore"):
+        raise ValueError(f"'file' or 'ignore' is needed, for the tables that the target itself carries; got {value!r}")
+    return str(value)
 
 
 def _loose(value: Any) -> Any:
@@ -205,10 +219,14 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "reference_builder": _word,
     "scaling": _word,
     "working_grid": _word,
-    "max_shift": read_angle,
+    "max_shift": _angle,
     "bounds": _pairs,
     "start": _start,
     "pivot": _pair_of_angles,
+    "pointing": _pointing,
+    "drift_time": _duration,
+    "drift_knots": _number(int),
+    "drift_prior": _angle,
     "target_limits": _limits,
     "reference_limits": _limits,
     "min_overlap": _number(float),

@@ -63,7 +63,7 @@ def correct(target: Any, correction: Correction, *, corrector: str | type[Correc
     correction : `~sunalign.Correction`
         What to write, as found by `sunalign.align` on this target or on another with the same pointing.
     corrector : `str`, class or `~sunalign.abc.Corrector`, optional
-        By default the one that accepts the target; see `corrector_for`.
+        By default the one that accepts the target; see `~sunalign.correctors.corrector_for`.
 
     Raises
     ------

@@ -189,10 +189,10 @@ def _axis_times(header: Mapping[str, Any], image: Image) -> StepTimes | None:
             f"The time of {image.name} runs along the slit (PC{axis}_{y} = {_slope(header, axis, y):g} s a pixel); "
             f"only rasters with one time for every column can be aligned."
         )
-    columns = np.arange(2.0)
+    size = _column_size(header, image, x, y)
     seconds = (
         unit * float(_get(header, f"CRVAL{axis}", 0.0))
-        + by_x * (columns + 1 - float(_get(header, f"CRPIX{x}", 0.0)))
+        + by_x * size * (np.arange(2.0) + 1 - image.wcs.wcs.crpix[0])
         # The data have one pixel along the time axis itself.
         + own * (1 - float(_get(header, f"CRPIX{axis}", 0.0)))
     )
@@ -203,6 +203,17 @@ def _axis_times(header: Mapping[str, Any], image: Image) -> StepTimes | None:
     )
     _check_span(times, image)
     return times
+
+
+def _column_size(header: Mapping[str, Any], image: Image, x: int, y: int) -> int:
+    """Columns of the header in one of the image, which may be a part of a cube, binned, and have its own CRPIX."""
+    if not isinstance(image.source, NDCubeBase):
+        return 1
+    there = float(np.hypot(_slope(header, x, x), _slope(header, y, x)))
+    unit = u.Unit(str(_get(header, f"CUNIT{x}", "deg")).strip().lower() or "deg")
+    rows = image.wcs.pixel_scale_matrix
+    here = float(np.hypot(rows[0, 0], rows[1, 0])) * float(u.deg.to(unit))
+    return max(1, round(here / there)) if there > 0 else 1
 
 
 def _slope(header: Mapping[str, Any], axis: int, pixel: int) -> float:
