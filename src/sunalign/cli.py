@@ -186,7 +186,7 @@ def _add_align(parser: argparse.ArgumentParser) -> None:
         "target",
         type=Path,
         metavar="TARGET",
-        help="FITS file to be corrected; it stays as it is, but where -o and --overwrite name it",
+        help="FITS file to be corrected; kept, unless -o names it too",
     )
     parser.add_argument("reference", type=Path, nargs="+", metavar="REFERENCE", help="FITS files that can be trusted")
     parser.add_argument("--reference-builder", metavar="NAME", help="how the reference is made of them")
@@ -198,7 +198,7 @@ def _add_raster(parser: argparse.ArgumentParser) -> None:
         "target",
         type=Path,
         metavar="TARGET",
-        help="FITS file of the raster; it stays as it is, but where -o and --overwrite name it",
+        help="FITS file of the raster; kept, unless -o names it too",
     )
     parser.add_argument("directory", type=Path, metavar="DIRECTORY", help="where to look for images, also further down")
     parser.add_argument("--detector", metavar="NAME", help="only images of this detector, such as FSI")
