@@ -42,7 +42,7 @@ class Band:
 
 
 def running_band(x: np.ndarray, y: np.ndarray, window: int | None = None) -> Band:
-    """Median and spread of the neighbours of every point.
+    """Median and spread of the neighbours of every point, about a line through them, or a parabola where they are few.
 
     Parameters
     ----------
