@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import select
 import sys
 import traceback
 import warnings
@@ -63,7 +64,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     debug: bool = options.debug
     try:
         with _tidy(debug):
-            return int(options.run(options))
+            code = int(options.run(options))
+            sys.stdout.flush()
+            return code
     except UsageError as error:
         options.parser.print_usage(sys.stderr)
         print(f"sunalign: error: {error}", file=sys.stderr)
@@ -71,12 +74,36 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("sunalign: interrupted", file=sys.stderr)
         return 130
+    except BrokenPipeError as error:
+        return _unread(error)
     except Exception as error:  # noqa: BLE001  (the user gets the message, and the rest with --debug)
         if debug:
             traceback.print_exc()
         else:
             print(f"sunalign: error: {_words(error)}", file=sys.stderr)
         return ERROR
+
+
+def _unread(error: BrokenPipeError) -> int:
+    """Exit code where nobody reads any more, as ``| head`` does not, which is no fault."""
+    if _nobody_reads():
+        # What is left in the buffer would be written, and fail, at the end of Python.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return GOOD
+    print(f"sunalign: error: {_words(error)}", file=sys.stderr)
+    return ERROR
+
+
+def _nobody_reads() -> bool:
+    """Whether the other end of standard output is closed."""
+    if sys.platform == "win32":
+        return False
+    look = select.poll()
+    try:
+        look.register(sys.stdout.fileno(), 0)
+    except (OSError, ValueError):  # It is no file.
+        return False
+    return any(event & (select.POLLERR | select.POLLHUP) for _, event in look.poll(0))
 
 
 @contextmanager

@@ -1,12 +1,16 @@
 """``sunalign archive`` and ``sunalign manifest`` as people type them."""
 
+import os
 import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+import sunalign
 from sunalign.archive import read_manifest, read_results
 from sunalign.cli import main
 
@@ -95,6 +99,18 @@ def test_looking_does_nothing(archive, command):
     assert out.splitlines()[:-1] == ["t0: retry done", "t1: new", "t2: changed: t2.fits", "t3: new", "t4: retry done"]
     assert "t0: corrected is missing" in command("--dry-run")[1]
     assert archive.written() == before
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Pipes of Windows do not break.")
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_nobody_has_to_read_to_the_end(archive, unbuffered):
+    paths = [str(Path(sunalign.__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
+    env = {**os.environ, "PYTHONUNBUFFERED": unbuffered, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
+    words = [sys.executable, "-m", "sunalign", "archive", archive.manifest, "--out", archive.out, "--dry-run"]
+    with subprocess.Popen(list(map(str, words)), stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=env) as process:
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 0
 
 
 def test_a_task_at_a_time_as_make_does_it(archive, command):

@@ -124,7 +124,7 @@ def test_every_fault_is_named_with_its_row(table):
     )
     found = faults(path, {"default": {}, "wide": {"max_shift": "90arcsec"}})
     expected = [
-        ("row 2 (A)", "The id stands in row 1 already"),
+        ("row 2 (A)", "The id differs from 'a' of row 1 only in upper and lower case"),
         ("row 3", "The id is missing"),
         ("row 4 (d/e)", "The id 'd/e' names files"),
         ("row 5 (e)", "The target is missing"),
@@ -139,6 +139,8 @@ def test_every_fault_is_named_with_its_row(table):
         ("row 14 (n)", "'max_gap': '20' has no unit"),
     ]
     assert len(found) == len(expected)
+    # In the order of the rows.
+    assert [fault.split(": ")[0] for fault in found] == [where for where, _ in expected]
     for where, words in expected:
         (fault,) = [fault for fault in found if fault.startswith(f"{where}: ")]
         assert words in fault
@@ -153,7 +155,9 @@ def test_every_fault_is_named_with_its_row(table):
         ("id,target,n-jobs\na,b,2\n", "The column 'n-jobs' has no place in a manifest"),
         ("id,target,references\n", "It has no row"),
         ("id,target\na,b,c,d\n", "It cannot be read as a table in ECSV or CSV"),
-        ("", "It cannot be read as a table in ECSV or CSV"),
+        ("", "It is empty; its first line names the columns"),
+        (" \n\n", "It is empty; its first line names the columns"),
+        ("id;target;references\na;b;c\n", "Its only column is 'id;target;references': is it separated by commas?"),
         ("# %ECSV 1.0\n# ---\n# nonsense: [\nid\n", "It cannot be read as a table in ECSV or CSV"),
     ],
 )
@@ -181,6 +185,31 @@ def test_yaml_that_holds_no_presets(table, text, words):
     found = faults(manifest, presets)
     assert len(found) == 1
     assert words in found[0]
+
+
+def test_words_where_a_plugin_has_numbers(table):
+    head = "id,target,references,optimizer,n_neighbors,rtol\n"
+    assert faults(table(head + "a,a,r,hill-climb,lots,\nb,b,r,hill-climb,,little\n")) == [
+        "row 1 (a): 'n_neighbors' is a whole number such as 20, which is its default; got 'lots'.",
+        "row 2 (b): 'rtol' is a number such as 0.001, which is its default; got 'little'.",
+    ]
+    assert len(read_manifest(table(head + "a,a,r,hill-climb,30,1e-4\n"))) == 1
+
+
+def test_an_id_that_stands_there_twice(table):
+    assert faults(table("id,target,references\na,a,r\nb,b,r\na,c,r\n")) == [
+        "row 3 (a): The id stands in row 1 already."
+    ]
+
+
+def test_presets_that_no_row_has_are_checked(table):
+    manifest = table("id,target,references,preset\na,a,r,used\n")
+    good = {"used": {"fit": "shift"}, "image": {"solar_rotation": "rigid"}, "raster": {"reference_builder": "image"}}
+    assert len(read_manifest(manifest, good)) == 1
+    found = faults(manifest, good | {"other": {"fit": "zoom"}, "late": {"max_gap": "20"}})
+    assert len(found) == 2
+    assert found[0].startswith("preset 'other', which no row has: 'fit' has no parameter 'zoom'")
+    assert found[1].startswith("preset 'late', which no row has: 'max_gap': '20' has no unit")
 
 
 def test_files_that_are_not_there(tmp_path, table):

@@ -139,6 +139,17 @@ def test_patterns_choose_targets(folders):
         make_manifest(targets, images, max_gap=3)
 
 
+def test_images_that_cannot_be_meant_are_refused(folders, tmp_path):
+    _, targets, images = folders
+    with pytest.raises(AlignmentError, match=r"There is no directory nodir; give the one that holds the images"):
+        make_manifest(targets, "nodir")
+    with pytest.raises(AlignmentError, match=r"images has no image of 'NOPE'; detectors there: .*fsi174"):
+        make_manifest(targets, images, detector="NOPE")
+    # Images may come later.
+    with pytest.warns(SunalignUserWarning, match="There is no image for 3 of 3 targets"):
+        make_manifest(targets, tmp_path)
+
+
 def test_ids_are_unique_and_can_name_files(tmp_path):
     names = ["a.fits", "A.fits", "x/a.fits", "x y.fits.gz", ".hidden.fits", "ü.fits", "n" * 150 + ".fits"]
     made = _names([tmp_path / name for name in names], tmp_path)

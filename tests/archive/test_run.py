@@ -78,6 +78,8 @@ def test_run_again_nothing_is_done(archive):
         (lambda a: a.rows[2].update(max_shift="50arcsec") or a.write(), {"t2"}),
         (lambda a: a.write(scaling="log"), {"t0", "t1", "t2", "t3", "t4"}),
         (lambda a: (a.out / "corrected" / "t4.fits").unlink(), {"t4"}),
+        (lambda a: (a.out / "corrected" / "t4.fits").write_bytes(b""), {"t4"}),
+        (lambda a: os.truncate(a.out / "corrected" / "t2.fits", 2880), {"t2"}),
         (lambda a: (a.out / "tasks" / "t0.json").write_text('{"format": "sunalign cor'), {"t0"}),
         (lambda a: (a.out / "tasks" / "t0.json").unlink(), {"t0"}),
         (lambda a: a.rows[0].update(max_shift="1arcmin") or a.write(), set()),
@@ -90,6 +92,8 @@ def test_run_again_nothing_is_done(archive):
         "option of a row",
         "option of all",
         "output gone",
+        "output empty",
+        "output cut off",
         "record torn",
         "record gone",
         "the same in other words",
@@ -205,6 +209,41 @@ def test_a_doubtful_answer_gets_no_corrected_file_and_loses_an_old_one(archive):
     assert not (archive.out / "thumbnails" / "t0.jpg").exists()
     assert not (archive.out / "pages" / "t0.html").exists()
     assert np.isnan(table["shift_x"][0])
+
+
+def test_what_was_done_and_fails_when_it_is_done_again_keeps_its_corrected_file(archive, monkeypatch):
+    archive.run()
+    copy = archive.out / "corrected" / "t1.fits"
+    before = copy.read_bytes()
+
+    def fail(*_, **__):
+        raise RuntimeError("No memory.")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(sunalign, "align", fail)
+        for retry in ("done", "failed"):
+            table = archive.run(retry=retry)
+            assert set(table["state"]) == {"failed"}
+            assert table["message"][1] == "No memory. The corrected copy of before is still there."
+            assert copy.read_bytes() == before
+            assert table["corrected"][1] == "corrected/t1.fits"
+        # Of another file it would be the wrong one.
+        os.utime(archive.folder / "t1.fits")
+        assert archive.run()["corrected"][1] == ""
+    assert [path.name for path in (archive.out / "corrected").iterdir() if path == copy] == []
+    assert set(archive.run(retry="failed")["state"]) == {"done"}
+
+
+def test_it_says_why_what_another_run_did_does_not_count(archive):
+    archive.run()
+    archive.write(scaling="log")
+    table = archive.run(task="t0")
+    assert list(table["state"]) == ["done"] + ["waiting"] * 4
+    assert set(table["message"][1:]) == {"What there is of it was done with another state of its options."}
+    archive.write(scaling="")
+    os.utime(archive.folder / "t3.fits")
+    table = archive.run(task="t0")
+    assert table["message"][3] == "What there is of it was done with another state of its file t3.fits."
 
 
 @pytest.mark.parametrize("retry", ["doubtful", "failed,doubtful", ["doubtful"], " doubtful , failed"])

@@ -51,6 +51,25 @@ def test_the_trend_follows_the_drift_and_not_the_outliers(bad):
     assert trend.colnames == ["time", "shift_x", "shift_x_spread", "shift_y", "shift_y_spread"]
 
 
+@pytest.mark.parametrize("outliers", [0, 1])
+def test_a_season_is_followed_where_there_are_ten_in_a_year(outliers):
+    rng = np.random.default_rng(2)
+    away, within = [], []
+    for _ in range(100):
+        month = np.delete(np.arange(12.0), rng.choice(12, 2, replace=False))
+        true = 10 + 4.5 * np.cos(2 * np.pi * month / 12)
+        values = true + rng.normal(0, 0.4, 10)
+        values[rng.choice(10, outliers, replace=False)] += 30
+        band = running_band(month, values)
+        away.append(np.abs(band.median - true))
+        within.append(np.abs(band.median - true) < 2 * band.spread)
+    # A line through seven months is off by 0.8 in the median, and by 3.5 at the turns.
+    assert np.median(away) < 0.5
+    assert outliers or np.quantile(away, 0.95) < 1.2
+    # What it says of itself is no less than how far off it is.
+    assert np.mean(within) > 0.85
+
+
 def test_doubtful_ones_and_those_without_a_date_do_not_count():
     table = results(40)
     expected = fit_trend(table[:30])

@@ -118,8 +118,10 @@ def read_manifest(
                 faults.setdefault(line, []).append((number + 1, label))
     for task, line in _doubles(tasks):
         faults.setdefault(line, []).append((task.row, task.id))
-    if faults:
-        raise ManifestError(name, [f"{_rows(rows)}: {line}" for line, rows in faults.items()])
+    found = [f"{_rows(rows)}: {line}" for line, rows in sorted(faults.items(), key=lambda item: item[1][0][0])]
+    found += _unused_faults(beneath, columns, preset_base)
+    if found:
+        raise ManifestError(name, found)
     return Manifest(name, tuple(tasks))
 
 
@@ -148,6 +150,8 @@ def _table(manifest: Any) -> tuple[Table, Path, str]:
         raise ManifestError(path, [f"There is no file {path}."])
     try:
         text = path.read_text(encoding="utf-8-sig")
+        if not text.strip():
+            raise ManifestError(path, ["It is empty; its first line names the columns, such as id,target,references."])
         if text.startswith("# %ECSV"):
             table = QTable.read(text.splitlines(), format="ascii.ecsv")
         else:
@@ -155,6 +159,8 @@ def _table(manifest: Any) -> tuple[Table, Path, str]:
             table = Table.read(
                 text.splitlines(), format="ascii.csv", converters={"*": [_as_text()]}, fill_values=[("", "")]
             )
+    except ManifestError:
+        raise
     except (ValueError, TypeError, OSError, IndexError) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
         raise ManifestError(path, [f"It cannot be read as a table in ECSV or CSV: {reason}."]) from error
@@ -174,6 +180,8 @@ def _cell(column: Any, number: int) -> Any:
 
 
 def _check_columns(table: Table, name: str) -> None:
+    if len(table.colnames) == 1 and re.search(r"[;\t|]", table.colnames[0]):
+        raise ManifestError(name, [f"Its only column is {table.colnames[0]!r}: is it separated by commas?"])
     faults = [f"It has no column '{needed}'." for needed in ("id", "target") if needed not in table.colnames]
     faults += [_refused(column) for column in table.colnames if column.replace("-", "_") in REFUSED]
     if not faults and not len(table):
@@ -204,6 +212,31 @@ def _presets(presets: Any) -> tuple[dict[str, dict[str, Any]], Path]:
     if faults:
         raise ManifestError(where, faults)
     return found, base
+
+
+def _unused_faults(beneath: Mapping[str, dict[str, Any]], columns: Mapping[str, Any], base: Path) -> list[str]:
+    """Faults of presets that no row has, which would come to light with the row that has them."""
+    cells = columns.get("preset", ())
+    used = {DEFAULT, *(str(_cell(cells, number)) for number in range(len(cells)))}
+    faults = []
+    for name in beneath:
+        if name in used:
+            continue
+        try:
+            options, places = _merged({"preset": name}, base, beneath, base)
+            _check_places(places | {"references": ["those of a row"]})
+            _check_unused(options)
+        except (ValueError, TypeError, PluginError) as error:
+            faults.append(f"preset '{name}', which no row has: {error}")
+    return faults
+
+
+def _check_unused(options: Mapping[str, Any]) -> None:
+    """Check options whose references are not known: they may be those of one image or of many."""
+    try:
+        check_options(options, 1)
+    except (ValueError, TypeError, PluginError):
+        check_options(options, None)
 
 
 def _layers(preset: str | None, beneath: Mapping[str, dict[str, Any]]) -> list[dict[str, Any]]:
@@ -308,6 +341,9 @@ def _doubles(tasks: Sequence[Task]) -> list[tuple[Task, str]]:
     for task in tasks:
         # Some file systems take upper and lower case for the same.
         first = seen.setdefault(task.id.casefold(), task)
-        if first is not task:
+        if first.id == task.id and first is not task:
             faults.append((task, f"The id stands in row {first.row} already."))
+        elif first is not task:
+            words = f"The id differs from '{first.id}' of row {first.row} only in upper and lower case"
+            faults.append((task, f"{words}, which some file systems take for the same; choose another."))
     return faults

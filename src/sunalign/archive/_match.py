@@ -72,6 +72,7 @@ def make_manifest(
         raise TypeError(f"'max_gap' is a duration such as 20 * u.min; got {max_gap!r}.")
     paths = _targets(targets, pattern)
     references, folder = References(progress), str(Path(images).resolve())
+    references.check(folder, detector, images)
     rows, odd, alone = [], [], []
 
     def shown(place: str | os.PathLike[str]) -> str:
@@ -213,11 +214,27 @@ class References:
         """
         if not Path(directory).is_dir():
             raise CoverageError(f"There is no directory {directory}; give the one that holds the images.")
-        key = (directory, detector)
-        if key not in self._listings:
-            self._listings[key] = Listing(Path(directory), None, detector, self._progress)
-        listing = self._listings[key]
+        listing = self._listing(directory, detector)
         begin, finish = Time(np.array(span), format="unix")
         if nearest or (nearest is None and span[0] == span[1]):
             return [listing.nearest(begin + (finish - begin) / 2, max_gap, own)]
         return listing.covering(begin, finish, max_gap, own)
+
+    def check(self, directory: str, detector: str | None, given: str | os.PathLike[str]) -> None:
+        """Refuse a directory that is not there, as it was given, and a detector that none of its images is of.
+
+        A directory that has no image yet is none of that: they may come.
+        """
+        if not Path(directory).is_dir():
+            raise AlignmentError(f"There is no directory {given}; give the one that holds the images.")
+        listing = self._listing(directory, detector)
+        if listing.detectors and not listing.entries:
+            raise AlignmentError(
+                f"{given} has no image of '{detector}'; detectors there: {', '.join(listing.detectors)}."
+            )
+
+    def _listing(self, directory: str, detector: str | None) -> Listing:
+        key = (directory, detector)
+        if key not in self._listings:
+            self._listings[key] = Listing(Path(directory), None, detector, self._progress)
+        return self._listings[key]

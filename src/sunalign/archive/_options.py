@@ -106,6 +106,7 @@ def _check(options: str, builder: str) -> None:
         Optimizer: known["optimizer"],
         ReferenceBuilder: known["reference_builder"] or builder,
     }
+    _check_numbers(choices, loose)
     plugins = make_plugins(choices, loose)
     make_scaling(known["scaling"] or plugins[Metric].scaling)
     fit, height = split_height(split_drift(known["fit"])[0])
@@ -117,6 +118,20 @@ def _check(options: str, builder: str) -> None:
     make_rng(known["rng"])
     if known["working_grid"] not in ("target", "reference"):
         raise ValueError(f"'working_grid' is 'target' or 'reference'; got {known['working_grid']!r}.")
+
+
+def _check_numbers(choices: Mapping[Any, Any], loose: Mapping[str, Any]) -> None:
+    """Refuse words where the options of a plugin are numbers: it compares them before it looks at what they are."""
+    from sunalign.registry import resolve
+
+    for kind, choice in choices.items():
+        parameters = inspect.signature(resolve(kind, choice)).parameters
+        for name in loose.keys() & parameters.keys():
+            default, wanted = parameters[name].default, str(parameters[name].annotation)
+            number = isinstance(default, (int, float)) and not isinstance(default, bool)
+            if number and isinstance(loose[name], str) and "str" not in wanted:
+                what = "a whole number" if isinstance(default, int) else "a number"
+                raise ValueError(f"'{name}' is {what} such as {default}, which is its default; got {loose[name]!r}.")
 
 
 # Readers of single values. The command line has the same words for them.

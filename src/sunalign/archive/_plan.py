@@ -183,6 +183,7 @@ def _reason(
         return _change(job, record)
     if state in retry:
         return f"retry {state}"
+    out = Path(job.out)
     wanted = {
         "corrected": settings.corrected and state == "done",
         "thumbnail": settings.thumbnails,
@@ -193,7 +194,19 @@ def _reason(
         gone = [kind for kind, asked in wanted.items() if asked and outputs.get(kind) not in there]
         if gone:
             return f"{gone[0]} is missing"
+        sizes = record.get("sizes") or {}
+        damaged = [kind for kind, asked in wanted.items() if asked and _damaged(out, outputs[kind], sizes.get(kind))]
+        if damaged:
+            return f"{damaged[0]} is damaged"
     return ""
+
+
+def _damaged(out: Path, output: str, size: int | None) -> bool:
+    """Whether a file is not as long as it was written; records of earlier versions do not say how long that was."""
+    try:
+        return size is not None and (out / output).stat().st_size != size
+    except OSError:
+        return True
 
 
 def _change(job: Job, record: dict[str, Any]) -> str:

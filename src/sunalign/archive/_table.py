@@ -21,6 +21,7 @@ from sunalign.files.io import atomic_write
 __all__ = ["read_results", "results_table", "write_table"]
 
 _QUALITY = ("peak_significance", "peak_ratio", "split_half", "movement", "overlap")
+_WHOLE = ("options", "references", "version")  # As a plan names what changed, if it is no file.
 _TEXTS = (
     "id",
     "state",
@@ -105,7 +106,7 @@ def _row(plan: Plan, keywords: Sequence[str]) -> dict[str, Any]:
         "target": plan.job.target,
         "references": ";".join(plan.job.references),
         "error": record.get("error", ""),
-        "message": record.get("message", ""),
+        "message": record.get("message", "") or _why_waiting(plan),
     }
     row |= {name: _number(correction.get(name)) for name in PARAMETERS}
     row |= {f"{name}_error": _number(errors.get(name)) for name in PARAMETERS}
@@ -113,6 +114,13 @@ def _row(plan: Plan, keywords: Sequence[str]) -> dict[str, Any]:
     row |= {key: ((record.get("keywords") or {}).get(key) or (np.nan, "")) for key in keywords}
     row |= {kind: outputs.get(kind, "") for kind in ("corrected", "thumbnail", "page")}
     return row
+
+
+def _why_waiting(plan: Plan) -> str:
+    if plan.state != "waiting" or not plan.reason.startswith("changed: "):
+        return ""
+    what = plan.reason.removeprefix("changed: ")
+    return f"What there is of it was done with another state of its {what if what in _WHOLE else f'file {what}'}."
 
 
 def _unix(date: str) -> float:

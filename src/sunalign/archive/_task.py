@@ -197,6 +197,8 @@ def _claimed(job: Job, store: Store, claim: Claim) -> str:
     if not store.holds(claim):
         # It took so long to beat that another process took over; the last word is its.
         return _answer(job, "elsewhere", "")
+    if record["state"] == "failed" and old.get("key") == job.key:
+        _keep_corrected(old, record)
     # In this order: were it killed in between, the old record would lack its files and the task be done again.
     _remove_stale(store, old.get("outputs") or {}, record["outputs"])
     store.write(job.id, record, result)
@@ -229,6 +231,7 @@ def _perform(job: Job, store: Store, record: dict[str, Any]) -> AlignmentResult:
         with _no_space_is_full():
             outputs = {name: job.options[name] for name in OUTPUT_OPTIONS if name in job.options}
             record["outputs"] = write_outputs(job, store, result, record, outputs)
+            record["sizes"] = {kind: (store.out / path).stat().st_size for kind, path in record["outputs"].items()}
     return result
 
 
@@ -257,6 +260,16 @@ def _no_space_is_full() -> Iterator[None]:
         if error.errno in _NO_SPACE:
             raise _Full(f"{error.strerror} ({error.filename})" if error.filename else str(error.strerror)) from error
         raise
+
+
+def _keep_corrected(old: Mapping[str, Any], record: dict[str, Any]) -> None:
+    """Leave the copy of a task that was done before, of the same file with the same options, and fails this time."""
+    copy = (old.get("outputs") or {}).get("corrected")
+    if copy is None:
+        return
+    record["outputs"] = {"corrected": copy}
+    record["sizes"] = {kind: size for kind, size in (old.get("sizes") or {}).items() if kind == "corrected"}
+    record["message"] += " The corrected copy of before is still there."
 
 
 def _remove_stale(store: Store, old: Mapping[str, str], new: Mapping[str, str]) -> None:

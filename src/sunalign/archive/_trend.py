@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
 
@@ -17,6 +18,8 @@ __all__ = ["Band", "deviations", "fit_trend", "running_band", "unix_of"]
 
 _FEWEST = 5
 _KNOTS = 400
+_FEW = 15  # Neighbours, of which all triples can be looked at.
+_APART = 0.19  # Of the window's span, between the points of a triple.
 #: Standard deviations of a normal distribution in a median absolute deviation.
 _SIGMA = 1.4826
 
@@ -39,7 +42,7 @@ class Band:
 
 
 def running_band(x: np.ndarray, y: np.ndarray, window: int | None = None) -> Band:
-    """Median and spread of the neighbours of every point.
+    """Median and spread of the neighbours of every point, about a line through them, or a parabola where they are few.
 
     Parameters
     ----------
@@ -59,10 +62,30 @@ def running_band(x: np.ndarray, y: np.ndarray, window: int | None = None) -> Ban
     neighbours = y[first[:, None] + np.arange(width)]
     # At the ends the window is not about the point: a line through it takes out the slope.
     places = x[first[:, None] + np.arange(width)] - x[:, None]
-    level = neighbours - _slopes(places, neighbours)[:, None] * places
+    level, free = neighbours, 2
+    if 3 <= width <= _FEW and width * 10 > n:
+        # So few points that their window is a good part of a season, over which a line is none.
+        level, free = level - _curvatures(places, level)[:, None] * places**2, 3
+    level = level - _slopes(places, level)[:, None] * places
     # Where y does not follow x the slope says nothing, and must not lead beyond what was seen.
     median = np.clip(np.median(level, axis=1), neighbours.min(axis=1), neighbours.max(axis=1))
-    return Band(x, median, _SIGMA * np.median(np.abs(level - median[:, None]), axis=1))
+    # As many residuals as were fitted are next to nothing by themselves, and say nothing about the spread.
+    residuals = np.sort(np.abs(level - median[:, None]), axis=1)[:, min(free, width) - 1 :]
+    return Band(x, median, _SIGMA * np.median(residuals, axis=1))
+
+
+def _curvatures(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Half the second derivative of each row: the median over triples whose points are well apart."""
+    a, b, c = np.array(list(combinations(range(x.shape[1]), 3))).T
+    one, two, both = x[:, b] - x[:, a], x[:, c] - x[:, b], x[:, c] - x[:, a]
+    apart = (np.minimum(one, two) > _APART * (x[:, -1:] - x[:, :1])) & (one * two > 0)
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        found = ((y[:, c] - y[:, b]) / two - (y[:, b] - y[:, a]) / one) / both
+    found[~(apart & np.isfinite(found))] = np.nan
+    some = np.isfinite(found).any(axis=1)
+    curvatures = np.zeros(len(x))
+    curvatures[some] = np.nanmedian(found[some], axis=1)
+    return curvatures
 
 
 def _slopes(x: np.ndarray, y: np.ndarray) -> np.ndarray:
