@@ -105,6 +105,13 @@ CASES = {
     "sequence: max_lag": (lambda _: align(max_lag=0), ValueError, "1 or more"),
     "sequence: anchor_every": (lambda _: align(anchor_every=1.5), ValueError, "1 or more"),
     "sequence: max_shift": (lambda _: align(max_shift=3), TypeError, "an angle such as"),
+    "sequence: no such keyword": (lambda _: align(banana=3), TypeError, "option named 'banana'"),
+    "sequence: a misspelt keyword": (lambda _: align(max_shft=3 * u.arcsec), TypeError, "mean 'max_shift'"),
+    "sequence: a misspelt rotation": (
+        lambda _: align(solar_rotaton="none"),
+        TypeError,
+        "mean 'solar_rotation'",
+    ),
     "sequence: target_mask": (
         lambda _: align(target_mask=np.zeros((3, 3), bool)),
         AlignmentError,

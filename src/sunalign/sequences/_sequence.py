@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -26,6 +27,7 @@ from sunalign.sequences._drift import DRIFTS, settle_drift
 from sunalign.sequences._estimators import CorrelationEstimator, Estimator
 from sunalign.sequences._frames import SequenceFrame, Sources, open_sequence
 from sunalign.sequences._loading import Loaded, Preparation, load_all, reload
+from sunalign.sequences._options import check_options
 from sunalign.sequences._output import corrected_item, output_paths, write_files
 from sunalign.sequences._plugins import PluginEstimator, free_names
 from sunalign.sequences._result import SequenceResult
@@ -139,6 +141,7 @@ def align_sequence(
     """
     _check(method, drift, on_doubt, max_lag, anchor_every, max_shift)
     n_jobs = checked_jobs(n_jobs)
+    check_options(metric, optimizer, {k: v for k, v in options.items() if k not in _TAKEN}, {*_KEYWORDS, *_TAKEN})
     choices = {key: options.pop(key) for key in CHOICES if key in options}
     modelling = check_modelling(solar_rotation, "step", observer_motion, options.pop("height", 0 * u.Mm))
     prepare = Preparation(make_scaling(scaling or "sqrt"), target_mask, target_limits)
@@ -188,6 +191,11 @@ def align_sequence(
     log.debug(f"{len(result.table)} frames by {result.method}: {result.message}")
     _voice(result, on_doubt)
     return result
+
+
+#: For the hint at a misspelt one; and loose ones that are read here.
+_KEYWORDS = tuple(inspect.signature(align_sequence).parameters)
+_TAKEN = (*CHOICES, "height")
 
 
 def _corrected(sources: Sources, result: SequenceResult, paths: Any, progress: Any) -> Any:

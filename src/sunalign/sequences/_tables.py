@@ -16,6 +16,7 @@ from sunalign.sequences._anchors import Anchor
 from sunalign.sequences._drift import Settled
 from sunalign.sequences._estimators import Estimate
 from sunalign.sequences._frames import SequenceFrame, Sources
+from sunalign.sequences._left_behind import left_behind
 from sunalign.sequences._loading import Loaded
 from sunalign.sequences._result import SequenceResult
 from sunalign.sequences._stack import Stack
@@ -195,7 +196,9 @@ def _verdict(loaded: Loaded, table: QTable, settled: Settled, estimate: Estimate
         more = f"; and {len(bad) - 3} more" if len(bad) > 3 else ""
         are = "was not placed and is as it was" if len(bad) == 1 else "were not placed and are as they were"
         found.append(f"Of {n} frames {len(bad)} {are}: {some}{more}.")
-    still = _stayed(loaded, estimate)
+    still = _stayed(loaded, estimate) or left_behind(
+        loaded.images, loaded.placings, estimate.scene_shift, estimate.placed
+    )
     if still:
         found.append(still)
     if settled.doubt:
