@@ -150,6 +150,21 @@ def test_a_truncated_file_is_named_and_kept_out(tmp_path):
     assert np.isfinite(result.table["shift_x"].value).tolist() == [k != 2 for k in range(6)]
 
 
+def test_files_of_one_name_and_date_are_told_by_their_directories(tmp_path):
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+    with pytest.raises(AlignmentError, match=r"one/frame0.fits and .*two/frame0.fits have the same date"):
+        align([*files(tmp_path / "one", n=1), *files(tmp_path / "two", n=1)])
+
+
+def test_an_answer_beyond_max_shift_is_doubted():
+    maps, truth = small_sequence(12, jitter=1.5)
+    jumps = np.abs(np.diff(truth.to_value(u.arcsec), axis=0)).max()
+    with pytest.warns(SunalignUserWarning, match="more than twice max_shift"):
+        assert not align(maps, max_shift=0.4 * jumps * u.arcsec, drift="remove").success
+    assert align(maps, max_shift=0.55 * jumps * u.arcsec, drift="remove").success
+
+
 def test_a_cube_whose_time_is_the_slits_is_no_sequence():
     wcs = WCS(naxis=2)
     wcs.wcs.ctype, wcs.wcs.cunit = ["HPLN-TAN", "HPLT-TAN"], ["arcsec", "arcsec"]

@@ -36,8 +36,9 @@ def make_result(
     anchors: Sequence[Anchor] | None,
     problems: Mapping[int, str],
     assumptions: Mapping[str, str],
+    doubt: str = "",
 ) -> SequenceResult:
-    """Result without the corrected frames."""
+    """Result without the corrected frames; ``doubt`` is what else speaks against it."""
     frames = sources.frames
     order = np.array([frame.number for frame in frames])
     placed = estimate.placed & np.isfinite(settled.values).all(axis=1)
@@ -48,7 +49,7 @@ def make_result(
         int(k): "No pair ties it to the others" for k in np.flatnonzero(~placed) if int(k) not in problems
     }
     table = _frame_table(sources, estimate, settled, placed, doubts)
-    said = _verdict(loaded, table, settled, estimate)
+    said = _verdict(loaded, table, settled, estimate) + ([doubt] if doubt else [])
     shown = estimate.scene_shift + _common(loaded, estimate, settled)
     return SequenceResult(
         aligned=None,
