@@ -105,6 +105,13 @@ CASES = {
     "sequence: max_lag": (lambda _: align(max_lag=0), ValueError, "1 or more"),
     "sequence: anchor_every": (lambda _: align(anchor_every=1.5), ValueError, "1 or more"),
     "sequence: max_shift": (lambda _: align(max_shift=3), TypeError, "an angle such as"),
+    "sequence: no such keyword": (lambda _: align(banana=3), TypeError, "option named 'banana'"),
+    "sequence: a misspelt keyword": (lambda _: align(max_shft=3 * u.arcsec), TypeError, "mean 'max_shift'"),
+    "sequence: a misspelt rotation": (
+        lambda _: align(solar_rotaton="none"),
+        TypeError,
+        "mean 'solar_rotation'",
+    ),
     "sequence: target_mask": (
         lambda _: align(target_mask=np.zeros((3, 3), bool)),
         AlignmentError,
@@ -141,6 +148,21 @@ def test_a_truncated_file_is_named_and_kept_out(tmp_path):
     assert result.aligned[2] is None
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [f"frame{k}.fits" for k in (0, 1, 3, 4, 5)]
     assert np.isfinite(result.table["shift_x"].value).tolist() == [k != 2 for k in range(6)]
+
+
+def test_files_of_one_name_and_date_are_told_by_their_directories(tmp_path):
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+    with pytest.raises(AlignmentError, match=r"one/frame0.fits and .*two/frame0.fits have the same date"):
+        align([*files(tmp_path / "one", n=1), *files(tmp_path / "two", n=1)])
+
+
+def test_an_answer_beyond_max_shift_is_doubted():
+    maps, truth = small_sequence(12, jitter=1.5)
+    jumps = np.abs(np.diff(truth.to_value(u.arcsec), axis=0)).max()
+    with pytest.warns(SunalignUserWarning, match="more than twice max_shift"):
+        assert not align(maps, max_shift=0.4 * jumps * u.arcsec, drift="remove").success
+    assert align(maps, max_shift=0.55 * jumps * u.arcsec, drift="remove").success
 
 
 def test_a_cube_whose_time_is_the_slits_is_no_sequence():

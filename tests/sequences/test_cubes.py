@@ -47,6 +47,18 @@ def test_a_cube_with_a_time_axis_gives_a_list_of_frames():
         assert (world[0] - before[0]) * 3600 == pytest.approx(result.table["shift_x"][k].value, abs=1e-2)
 
 
+def test_the_time_may_be_an_extra_coordinate():
+    wcs = time_cube().wcs.low_level_wcs.deepcopy()
+    wcs.wcs.ctype, wcs.wcs.cunit = ["HPLN-TAN", "HPLT-TAN", "WAVE"], ["deg", "deg", "m"]
+    wcs.wcs.set()
+    cube = NDCube(time_cube().data, wcs=wcs, meta={"telescop": "small"})
+    dates = Time("2024-05-01") + 2 * np.arange(6) * u.s
+    cube.extra_coords.add("time", 0, dates)
+    result = sunalign.align_sequence(cube, drift="remove")
+    assert np.abs(left_over(result)).max() < 0.2
+    assert np.allclose((result.table["date"] - dates).sec, 0, atol=1e-3)
+
+
 def test_a_sequence_of_cubes_comes_back_as_one():
     cubes = NDCubeSequence([NDCube(m.data, wcs=m.wcs, meta=dict(m.meta)) for m in MAPS])
     aligned, result = cubes.align_to(drift="remove", return_result=True)

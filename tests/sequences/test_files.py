@@ -116,6 +116,21 @@ def test_the_command(tmp_path, capsys):
     assert "--overwrite" in capsys.readouterr().err
 
 
+def test_a_film_that_cannot_be_written_is_refused_before_the_work(tmp_path, monkeypatch, capsys):
+    from matplotlib.animation import FFMpegWriter
+
+    from sunalign.sequences import _sequence
+
+    def work(*_, **__):
+        raise AssertionError("it began to work")
+
+    monkeypatch.setattr(FFMpegWriter, "isAvailable", classmethod(lambda cls: False))
+    monkeypatch.setattr(_sequence, "align_sequence", work)
+    paths, _ = write(tmp_path)
+    assert main(["sequence", *map(str, paths), "--movie", str(tmp_path / "m.mp4"), "-q"]) == 1
+    assert "needs ffmpeg" in capsys.readouterr().err
+
+
 def test_the_command_says_3_where_a_file_is_broken(tmp_path, capsys):
     paths, _ = write(tmp_path)
     paths[3].write_bytes(paths[3].read_bytes()[:9000])

@@ -14,7 +14,7 @@ from sunalign.model.masked_correlation import masked_ncc_surface
 from sunalign.model.problem import Problem
 from sunalign.model.reference import ImageReference
 
-__all__ = ["fixed_pattern"]
+__all__ = ["fixed_pattern", "moved_scene"]
 
 _STRAIGHT = 1.0  # Pixel by which a grid may be turned or stretched against the other, from end to end of the field.
 _LARGEST = 362  # Pixels along each side of the part that is looked at.
@@ -57,7 +57,7 @@ def fixed_pattern(problem: Problem, x: np.ndarray, reach: float) -> float:
         return 0.0
     pixel = float(np.sqrt(np.abs(np.linalg.det(problem.pixel_on_sky(x)))))
     reference, target = _centre_of(_sample_aside(problem, x, aside), problem.target.data)
-    return _moved_scene(reference, target, int(np.ceil(reach / pixel)))
+    return moved_scene(reference, target, int(np.ceil(reach / pixel)))
 
 
 def _off_whole_pixels(problem: Problem, x: np.ndarray) -> np.ndarray | None:
@@ -101,7 +101,7 @@ def _centre_of(reference: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, n
     return r, t
 
 
-def _moved_scene(reference: np.ndarray, target: np.ndarray, reach: int) -> float:
+def moved_scene(reference: np.ndarray, target: np.ndarray, reach: int) -> float:
     """As `fixed_pattern`, of two arrays on one grid that have the same pixels; ``reach`` in pixels."""
     left = _unexplained(reference, target)
     # Only pixels that both have, or opposite shifts would compare different parts of the Sun.

@@ -207,13 +207,14 @@ def _slices(cube: NDCubeBase) -> list[NDCubeBase]:
     shape = cube.data.shape
     sky = wcs.axis_correlation_matrix[celestial].any(axis=0) if celestial else np.zeros(wcs.pixel_n_dim, bool)
     own = [
-        pixel
+        int(pixel)
         for k in times
         for pixel in np.flatnonzero(wcs.axis_correlation_matrix[k])
         if shape[len(shape) - 1 - pixel] > 1 and wcs.axis_correlation_matrix[:, pixel].sum() >= 1
     ]
     # The axis that is time's and, if there are several, not one of the sky's two.
     own = [p for p in own if not sky[p]] or [p for p in own if len(shape) > 2 and sky.sum() > 2]
+    own = own or [p for p in _extra_time_axes(cube) if not sky[p] and shape[len(shape) - 1 - p] > 1]
     if not own:
         raise AlignmentError(
             f"The cube of shape {shape} has no axis for time of its own, so it is no sequence; give a list of its "
@@ -221,6 +222,17 @@ def _slices(cube: NDCubeBase) -> list[NDCubeBase]:
         )
     axis = len(shape) - 1 - int(own[-1])
     return [cube[(slice(None),) * axis + (k,)] for k in range(shape[axis])]
+
+
+def _extra_time_axes(cube: NDCubeBase) -> list[int]:
+    """Pixel axes (x first) along which the extra coordinates of a cube have times."""
+    extra = cube.extra_coords
+    if extra is None or extra.wcs is None:
+        return []
+    wcs = extra.wcs.low_level_wcs
+    of_time = np.array([str(kind) == "time" for kind in wcs.world_axis_physical_types])
+    mapped = wcs.axis_correlation_matrix[of_time].any(axis=0)
+    return [int(pixel) for pixel, timed in zip(extra.mapping, mapped, strict=True) if timed]
 
 
 def _opened(number: int, item: Any, choices: Mapping[str, Any]) -> SequenceFrame:
@@ -295,9 +307,14 @@ def _refuse_same_dates(frames: Sequence[SequenceFrame]) -> None:
     for first, second in pairwise(frames):
         if abs(float((second.date - first.date).to_value(u.s))) < 1e-3:
             raise AlignmentError(
-                f"{first.name} and {second.name} have the same date, {first.date.utc.isot}; give each frame once, and "
-                f"frames of one detector only."
+                f"{_where(first)} and {_where(second)} have the same date, {first.date.utc.isot}; give each frame "
+                f"once, and frames of one detector only."
             )
+
+
+def _where(frame: SequenceFrame) -> str:
+    """Its path, for two of one name may be in different directories."""
+    return frame.name if frame.path is None else str(frame.path)
 
 
 def _refuse_observers(frames: Sequence[SequenceFrame]) -> None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from sunalign.sequences._result import SequenceResult
 
-__all__ = ["movie"]
+__all__ = ["check_film", "movie"]
 
 _MOST = 400  # Frames of a film; of a longer sequence every other one, and so on.
 _LINES = (0.25, 0.5, 0.75)
@@ -60,7 +60,7 @@ def movie(
 
     if path is not None:
         # First of all: an animation that is made and not used raises matplotlib's warning.
-        _check(Path(path), overwrite)
+        check_film(Path(path), overwrite)
     stack, placed = result.stack, result.placed
     kept = [k for k in stack.usable if np.isfinite(placed[k]).all()]
     kept = kept[:: max(1, -(-len(kept) // _MOST))]
@@ -111,7 +111,8 @@ def movie(
     return animation
 
 
-def _check(path: Path, overwrite: bool) -> None:
+def check_film(path: Path, overwrite: bool) -> None:
+    """Refuse a name that no film can be written to, or that is taken."""
     from matplotlib.animation import FFMpegWriter
 
     from sunalign.files.io import check_output

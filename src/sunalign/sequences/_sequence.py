@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -23,9 +24,10 @@ from sunalign.images.cubes import CHOICES
 from sunalign.model.intensity import IntensityScaling, make_scaling
 from sunalign.sequences._anchors import anchor_numbers, find_anchors
 from sunalign.sequences._drift import DRIFTS, settle_drift
-from sunalign.sequences._estimators import CorrelationEstimator, Estimator
+from sunalign.sequences._estimators import CorrelationEstimator, Estimate, Estimator
 from sunalign.sequences._frames import SequenceFrame, Sources, open_sequence
 from sunalign.sequences._loading import Loaded, Preparation, load_all, reload
+from sunalign.sequences._options import check_options
 from sunalign.sequences._output import corrected_item, output_paths, write_files
 from sunalign.sequences._plugins import PluginEstimator, free_names
 from sunalign.sequences._result import SequenceResult
@@ -86,7 +88,11 @@ def align_sequence(
     metric, optimizer : `str`, class or instance
         Plugins, as in `sunalign.align`. Other than the defaults they compare pair by pair, which takes longer.
     max_shift : `~astropy.units.Quantity`, optional
-        Largest displacement of neighbours by their headers; a quarter of a frame by default.
+        How far a frame may be off its header along each axis. Both of two frames may be, so that they are sought within
+        twice that of each other, but no less than two working pixels; other metrics and parameters than the defaults
+        compare within ``max_shift`` itself. By default two frames are sought within a quarter of a frame. It bounds the
+        search and not the answer, which may add up along the sequence; where neighbours come out more than twice
+        ``max_shift`` apart, the answer is doubted.
     max_lag : `int`, optional
         Longest lag of the pairs; by default it is chosen from the data.
     anchor_every : `int`, optional
@@ -139,6 +145,7 @@ def align_sequence(
     """
     _check(method, drift, on_doubt, max_lag, anchor_every, max_shift)
     n_jobs = checked_jobs(n_jobs)
+    check_options(metric, optimizer, {k: v for k, v in options.items() if k not in _TAKEN}, {*_KEYWORDS, *_TAKEN})
     choices = {key: options.pop(key) for key in CHOICES if key in options}
     modelling = check_modelling(solar_rotation, "step", observer_motion, options.pop("height", 0 * u.Mm))
     prepare = Preparation(make_scaling(scaling or "sqrt"), target_mask, target_limits)
@@ -183,11 +190,26 @@ def align_sequence(
     settled = settle_drift(estimate, _seconds(sources.frames, loaded), drift, anchors)
 
     # What comes of it.
-    result = make_result(sources, loaded, stack, estimate, settled, anchors, problems, _assumed(loaded, prepare))
+    result = make_result(
+        sources,
+        loaded,
+        stack,
+        estimate,
+        settled,
+        anchors,
+        problems,
+        _assumed(loaded, prepare),
+        _beyond(sources.frames, estimate, max_shift),
+    )
     result = replace(result, aligned=_corrected(sources, result, paths, progress))
     log.debug(f"{len(result.table)} frames by {result.method}: {result.message}")
     _voice(result, on_doubt)
     return result
+
+
+#: For the hint at a misspelt one; and loose ones that are read here.
+_KEYWORDS = tuple(inspect.signature(align_sequence).parameters)
+_TAKEN = (*CHOICES, "height")
 
 
 def _corrected(sources: Sources, result: SequenceResult, paths: Any, progress: Any) -> Any:
@@ -252,6 +274,25 @@ def _only_given(plugins: Mapping[str, Any]) -> dict[str, Any]:
 
 
 # Words
+
+
+def _beyond(frames: Sequence[SequenceFrame], estimate: Estimate, max_shift: u.Quantity | None) -> str:
+    """A word where neighbours come out further from each other than was allowed."""
+    columns = [k for k, name in enumerate(estimate.names) if name in ("shift_x", "shift_y")]
+    placed = np.flatnonzero(estimate.placed)
+    if max_shift is None or not columns or len(placed) < 2:
+        return ""
+    jumps = np.abs(np.diff(estimate.values[placed][:, columns], axis=0)).max(axis=1)
+    errors = np.sqrt(np.array([np.diag(estimate.covariance[k])[columns].max() for k in placed]))
+    limit = 2 * float(max_shift.to_value(u.arcsec))
+    most = int(np.argmax(jumps))
+    if not jumps[most] > limit + 3 * np.hypot(errors[most], errors[most + 1]):
+        return ""
+    first, second = (frames[placed[k]].name for k in (most, most + 1))
+    return (
+        f"{first} and {second} come out {jumps[most]:.3g} arcsec from where their headers have them to each other, "
+        f"more than twice max_shift ({limit:.3g} arcsec). Raise max_shift, or look at these frames."
+    )
 
 
 def _nothing_left(sources: Sources, problems: Mapping[int, str]) -> str:

@@ -16,6 +16,7 @@ from sunalign.sequences._anchors import Anchor
 from sunalign.sequences._drift import Settled
 from sunalign.sequences._estimators import Estimate
 from sunalign.sequences._frames import SequenceFrame, Sources
+from sunalign.sequences._left_behind import left_behind
 from sunalign.sequences._loading import Loaded
 from sunalign.sequences._result import SequenceResult
 from sunalign.sequences._stack import Stack
@@ -35,8 +36,9 @@ def make_result(
     anchors: Sequence[Anchor] | None,
     problems: Mapping[int, str],
     assumptions: Mapping[str, str],
+    doubt: str = "",
 ) -> SequenceResult:
-    """Result without the corrected frames."""
+    """Result without the corrected frames; ``doubt`` is what else speaks against it."""
     frames = sources.frames
     order = np.array([frame.number for frame in frames])
     placed = estimate.placed & np.isfinite(settled.values).all(axis=1)
@@ -47,7 +49,7 @@ def make_result(
         int(k): "No pair ties it to the others" for k in np.flatnonzero(~placed) if int(k) not in problems
     }
     table = _frame_table(sources, estimate, settled, placed, doubts)
-    said = _verdict(loaded, table, settled, estimate)
+    said = _verdict(loaded, table, settled, estimate) + ([doubt] if doubt else [])
     shown = estimate.scene_shift + _common(loaded, estimate, settled)
     return SequenceResult(
         aligned=None,
@@ -195,7 +197,9 @@ def _verdict(loaded: Loaded, table: QTable, settled: Settled, estimate: Estimate
         more = f"; and {len(bad) - 3} more" if len(bad) > 3 else ""
         are = "was not placed and is as it was" if len(bad) == 1 else "were not placed and are as they were"
         found.append(f"Of {n} frames {len(bad)} {are}: {some}{more}.")
-    still = _stayed(loaded, estimate)
+    still = _stayed(loaded, estimate) or left_behind(
+        loaded.images, loaded.placings, estimate.scene_shift, estimate.placed
+    )
     if still:
         found.append(still)
     if settled.doubt:

@@ -35,7 +35,9 @@ def add_sequence(command: Callable[..., argparse.ArgumentParser]) -> None:
     search.add_argument("--method", choices=("auto", "pairs", "template"), help="default: auto")
     search.add_argument("--drift", choices=("auto", "keep", "remove"),
                         help="slow part of the pointing where there is no reference (default: keep)")  # fmt: skip
-    search.add_argument("--max-shift", type=read_angle, metavar="ANGLE", help="largest jump, such as 30arcsec")
+    search.add_argument("--max-shift", type=read_angle, metavar="ANGLE",
+                        help="how far a frame may be off its header, such as 30arcsec; two are sought within "
+                             "twice that")  # fmt: skip
     search.add_argument("--max-lag", type=int, metavar="N", help="longest lag of pairs; chosen from the data otherwise")
     search.add_argument("--anchor-every", type=int, metavar="N", help="compare every N-th frame with the reference")
     search.add_argument("--solar-rotation", choices=("differential", "rigid", "none"))
@@ -96,6 +98,10 @@ def _check_outputs(options: argparse.Namespace) -> None:
         raise UsageError(f"--report is a page such as report.html; got {options.report}.")
     if options.movie is not None and options.movie.suffix.lower() not in (".gif", ".mp4"):
         raise UsageError(f"--movie is a film such as movie.gif or movie.mp4; got {options.movie}.")
+    if options.movie is not None:
+        from sunalign.sequences._movie import check_film
+
+        check_film(options.movie, options.overwrite)
     if options.table is not None and options.table.suffix.lower() not in (".ecsv", ".csv", ".fits"):
         raise UsageError(f"--table is a table such as shifts.ecsv, .csv or .fits; got {options.table}.")
     paths = {"--table": options.table, "--plot": options.plot, "--movie": options.movie, "--report": options.report}
