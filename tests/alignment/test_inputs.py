@@ -422,6 +422,11 @@ CASES = {
         ImageError,
         r"has CTYPE1 = GLON-TAN and CTYPE2 = GLAT-TAN, which are no coordinates on the Sun",
     ),
+    "Carrington coordinates of a target": (
+        lambda _: align((DATA, small_header(DATA.shape) | {"ctype1": "CRLN-CAR", "ctype2": "CRLT-CAR"})),
+        AlignmentError,
+        r"has CTYPE1 = CRLN-CAR: a map in heliographic coordinates, .* reference of 'carrington'",
+    ),
     "a drift that is misspelt": (
         lambda _: align(fit=("shift", "drfit")),
         AlignmentError,
