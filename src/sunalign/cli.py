@@ -11,6 +11,7 @@ import traceback
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -368,10 +369,20 @@ def _span(image: Image) -> tuple[Time, Time]:
 
 def _run(options: argparse.Namespace, reference: Any) -> int:
     _check_outputs(options)
-    result = sunalign.align(options.target, reference, **_keywords(options))
+    result = _where_it_is(sunalign.align(options.target, reference, **_keywords(options)), options)
     print(result.summary())
     _write(options, result)
     return GOOD if result.success else DOUBTFUL
+
+
+def _where_it_is(result: AlignmentResult, options: argparse.Namespace) -> AlignmentResult:
+    """Result that says where the command leaves the pointing of the columns."""
+    key = "pointing of the columns is"
+    if key not in result.assumptions:
+        return result
+    paths = [str(path) for path in (options.output, options.pointing) if path is not None]
+    where = f"in {' and '.join(paths)}" if paths else "not kept: give -o or --pointing"
+    return replace(result, assumptions={**result.assumptions, key: where})
 
 
 def _keywords(options: argparse.Namespace) -> dict[str, Any]:

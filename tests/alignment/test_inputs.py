@@ -289,6 +289,11 @@ FAULTS = {
         r"celestial axes that cannot be used: their matrix is singular",
         r"celestial axes that cannot be used: their matrix is singular",
     ),
+    "matrix of one line": (
+        {"PC1_1": 1.0, "PC1_2": 1.0, "PC2_1": 1.0, "PC2_2": 1.0},
+        r"(singular PC matrix: both pixel axes lead along one line|their matrix is singular)",
+        r"(singular PC matrix: both pixel axes lead along one line|their matrix is singular)",
+    ),
     "degrees under arcsec": (
         {"CDELT1": 4 / 3600, "CDELT2": 4 / 3600},
         r"pixels of 0\.00111 x 0\.00111 arcsec \(CDELT1 and CDELT2\), and so a field of 0\.0444 x 0\.0533 arcsec.*"
@@ -381,6 +386,66 @@ CASES = {
         lambda _: align(small_map(DATA, centre=(3000.0, 0.0))),
         CoverageError,
         r"does not cover .* arcsec of the target",
+    ),
+    "CRVAL1 of NaN": (
+        lambda _: align((DATA, small_header(DATA.shape) | {"crval1": np.nan})),
+        ImageError,
+        r"The header has CRVAL1 = nan, which is no finite number; mend CRVAL1",
+    ),
+    "CRVAL1 of words": (
+        lambda _: align((DATA, small_header(DATA.shape) | {"crval1": "abc"})),
+        ImageError,
+        r"The header has CRVAL1 = 'abc', which is no finite number; mend CRVAL1",
+    ),
+    "PC1_2 of NaN in a correction": (
+        lambda _: sunalign.correct((DATA, small_header(DATA.shape) | {"pc1_2": np.nan}), CORRECTION),
+        CorrectionError,
+        r"The header has PC1_2 = nan, which is no finite number; mend PC1_2",
+    ),
+    "observer of NaN": (
+        lambda _: align((DATA, small_header(DATA.shape) | {"hgln_obs": np.nan})),
+        ImageError,
+        r"The header has HGLN_OBS = nan, which is no finite number; mend HGLN_OBS or remove it",
+    ),
+    "no header": (
+        lambda _: align((DATA, None)),
+        ImageError,
+        r"a FITS header, a dict of its cards or a WCS; got NoneType",
+    ),
+    "equatorial coordinates": (
+        lambda _: align((DATA, small_header(DATA.shape) | {"ctype1": "RA---TAN", "ctype2": "DEC--TAN"})),
+        ImageError,
+        r"has CTYPE1 = RA---TAN and CTYPE2 = DEC--TAN, which are no coordinates on the Sun",
+    ),
+    "galactic coordinates of a reference": (
+        lambda _: align(reference=(SCENE, small_header(SCENE.shape) | {"ctype1": "GLON-TAN", "ctype2": "GLAT-TAN"})),
+        ImageError,
+        r"has CTYPE1 = GLON-TAN and CTYPE2 = GLAT-TAN, which are no coordinates on the Sun",
+    ),
+    "Carrington coordinates of a target": (
+        lambda _: align((DATA, small_header(DATA.shape) | {"ctype1": "CRLN-CAR", "ctype2": "CRLT-CAR"})),
+        AlignmentError,
+        r"has CTYPE1 = CRLN-CAR: a map in heliographic coordinates, .* reference of 'carrington'",
+    ),
+    "a drift that is misspelt": (
+        lambda _: align(fit=("shift", "drfit")),
+        AlignmentError,
+        r"'fit' has no parameter 'drfit'; choose among shift, .*, drift, height",
+    ),
+    "drift alone": (
+        lambda _: align(fit="drift"),
+        AlignmentError,
+        r"'fit' has drift alone, .* fit=\('shift', 'drift'\)",
+    ),
+    "options of a drift without one": (
+        lambda _: align(drift_time=20 * u.min),
+        AlignmentError,
+        r"'drift_time', .* say how a drift is fitted, and 'fit' has none; add drift",
+    ),
+    "drift of a snapshot": (
+        lambda _: align(fit=("shift", "drift")),
+        AlignmentError,
+        r"has one time for all columns, as a snapshot has.*leave drift out of fit.*'drift_knots'",
     ),
     "all-NaN target": (
         lambda _: align(small_map(NAN)),
@@ -806,25 +871,11 @@ CASES = {
         r"shapes \(48, 40\) and \(80, 80\)",
     ),
     # Axes, and what is no single image.
-    "one slit position, file of wavelengths": (
-        lambda folder: align(axes_file(folder, (1, 7, 48, 1), **WAVE)),
-        ImageError,
-        r"position\.fits has one slit position only \(axes HPLN-TAN 1, HPLT-TAN 48, WAVE 7, none 1\)",
-    ),
-    "one slit position, file of times": (
-        lambda folder: align(axes_file(folder, (9, 48, 1), **TIME)),
-        ImageError,
-        r"has one slit position only \(axes HPLN-TAN 1, HPLT-TAN 48, UTC 9\).*sunalign apply",
-    ),
-    "one slit position, file of times and wavelengths": (
-        lambda folder: align(axes_file(folder, (25, 6, 160, 1), **WAVE)),
-        ImageError,
-        r"has one slit position only",
-    ),
     "one slit position as reference": (
         lambda folder: align(reference=axes_file(folder, (1, 7, 48, 1), **WAVE)),
         ImageError,
-        r"has one slit position only",
+        r"position\.fits has one slit position only \(axes HPLN-TAN 1, HPLT-TAN 48, WAVE 7, none 1\).*"
+        r"by its path or as an NDCube.*sunalign apply",
     ),
     "one slit position as frames": (
         lambda folder: align(reference=[axes_file(folder, (1, 7, 48, 1), **WAVE), REFERENCE]),

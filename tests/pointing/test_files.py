@@ -272,7 +272,11 @@ def test_the_command_line_writes_the_table_and_applies_it_elsewhere(larger, tmp_
          "--lookup", "cpdis", "--json", str(record), "-q"]
     )  # fmt: skip
     assert code == 0
-    assert "drift    The columns move by" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "drift    The columns move by" in said
+    # Not "in result.pointing": a command has no result.
+    assert "result.pointing" not in said
+    assert "out.fits and " in " ".join(said.split())
     written = QTable.read(table)
     off = written["shift_y"] - larger.pointing["shift_y"]
     assert np.sqrt(np.mean(off.value**2)) < 0.3
@@ -300,3 +304,34 @@ def test_options_that_make_no_sense_together(arguments, message, tmp_path, capsy
         main(["align", "t.fits", "r.fits", *arguments])
     assert caught.value.code == 2
     assert message in capsys.readouterr().err
+
+
+def latitude_first(path, pair):
+    """The same raster with its slit along the first axis and its steps along the second."""
+    swapped = str.maketrans("12", "21")
+    header = fits.Header()
+    for key, value in pair.target.meta.items():
+        if key == "keycomments" or key.startswith("naxis"):
+            continue
+        indexed = key[:5] in ("ctype", "cunit", "crval", "crpix", "cdelt") or key[:2] == "pc"
+        header[key.translate(swapped) if indexed else key] = value
+    fits.PrimaryHDU(pair.target.data.T.copy(), header).writeto(path)
+    return path
+
+
+def test_a_raster_with_latitude_first_gets_its_table(larger, tmp_path):
+    path, output = latitude_first(tmp_path / "lf.fits", larger), tmp_path / "out.fits"
+    found = aligned(path, larger, corrector="fits", output=output)
+    written = read_pointing(output)
+    assert np.sqrt(np.mean((written["shift_y"] - larger.pointing["shift_y"]).value ** 2)) < 0.3
+    np.testing.assert_allclose(written["shift_x"].value, found.pointing["shift_x"].value, atol=1e-9)
+    undo_file(output, overwrite=True)
+    assert filecmp.cmp(path, output, shallow=False)
+
+
+def test_lookups_of_a_raster_with_latitude_first_are_refused_before_the_fit(larger, tmp_path):
+    path = latitude_first(tmp_path / "lf.fits", larger)
+    with pytest.raises(AlignmentError, match=r"has latitude along its first axis.*Leave 'lookup' out"):
+        aligned(path, larger, corrector="fits", lookup="cpdis", output=tmp_path / "out.fits")
+    with pytest.raises(CorrectionError, match="HDU 0 has latitude along its first axis"):
+        apply_to_file(path, correction_of(larger), tmp_path / "o.fits", pointing=larger.pointing, lookup="cpdis")

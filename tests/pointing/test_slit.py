@@ -190,3 +190,59 @@ def test_masks_and_limits_are_of_the_exposures(pair):
     found = sunalign.align(pair.target, pair.reference, fit=("shift", "drift"), target_mask=mask, on_doubt="ignore")
     assert np.isnan(found.target.data[:250]).all()
     assert abs(found.correction.shift_y - pair.error.shift_y) < 1 * u.arcsec
+
+
+def sliced_file(path, pair, columns, cdelt=0.0):
+    """Exposures in an array of four axes as (1, wavelength, slit, exposures), twice as bright in every next plane."""
+    meta = {k: v for k, v in pair.target.meta.items() if k not in ("keycomments", "naxis1", "naxis2")}
+    number = {"3": "4"}  # time gives way to wavelength
+    time = {k: v for k, v in meta.items() if k[-1] == "3" or k.startswith("pc3_") or k == "wcsaxes"}
+    header = fits.Header({k: v for k, v in meta.items() if k not in time})
+    for key, value in time.items():
+        if key.startswith("pc3_"):
+            header[f"PC4_{number.get(key[-1], key[-1])}"] = value
+        elif key != "wcsaxes" and not key.startswith("pc"):
+            header[f"{key[:-1]}4"] = value
+    header.update(CTYPE3="WAVE", CUNIT3="nm", CRPIX3=1.0, CRVAL3=97.7, CDELT3=0.01, CDELT1=cdelt)
+    header["CRPIX1"] -= columns.start
+    data = pair.target.data[:, columns]
+    fits.PrimaryHDU(np.stack([data, 3 * data])[None], header).writeto(path)
+    return path
+
+
+def test_a_file_of_four_axes_is_read_as_that_of_two(pair, result, tmp_path):
+    path = sliced_file(tmp_path / "sit.fits", pair, slice(0, 24))
+    found = sunalign.align(path, pair.reference, fit=("shift", "scale", "drift"), on_doubt="ignore")
+    np.testing.assert_allclose(found.pointing["shift_x"].value, result.pointing["shift_x"].value, atol=0.02)
+    assert (abs(found.pointing["time"] - pair.times) < 1 * u.ms).all()
+
+
+@pytest.mark.parametrize("cdelt", [0.0, 4 / 3600])
+def test_a_file_of_one_slit_position_is_aligned(pair, tmp_path, cdelt):
+    path = sliced_file(tmp_path / "one.fits", pair, slice(10, 11), cdelt)
+    if cdelt:
+        # The exposure's own place and the direction of its slit: the raster axis now leads somewhere.
+        fits.setval(path, "CRPIX1", value=1.0)
+        fits.setval(path, "PC1_2", value=fits.getval(path, "PC1_2") * fits.getval(path, "CDELT2") / cdelt)
+    found = sunalign.align(path, pair.reference, fit="shift", on_doubt="ignore")
+    assert found.assumptions["slit positions"] == "one, 1 exposure"
+    assert abs(found.correction.shift_y - pair.error.shift_y - pair.pointing["shift_y"][10]) < 1 * u.arcsec
+
+
+def test_a_column_of_a_cube_whose_time_is_only_in_its_header(pair):
+    raster = simulate.raster_pair(2, n_steps=12, n_slit=300, cadence=60 * u.s, observer=ORBIT)
+    cube = NDCube(raster.target.data, raster.target.wcs, meta=dict(raster.target.meta))
+    found = sunalign.align(cube[:, 5:6], raster.reference, fit="shift", on_doubt="ignore")
+    assert found.assumptions["slit positions"] == "one, 1 exposure"
+    assert read_slit(cube[:, 5:6]).times.origin == "the date of the cube"
+
+
+def test_a_file_of_exposures_along_an_axis_of_their_own_is_the_cube_of_it(pair, tmp_path):
+    cube = cube_of(pair)
+    path = tmp_path / "exposures.fits"
+    fits.PrimaryHDU(cube.data, fits.Header({**cube.meta})).writeto(path)
+    of_file, of_cube = read_slit(path), read_slit(cube)
+    np.testing.assert_array_equal(of_file.exposures.data, of_cube.exposures.data)
+    np.testing.assert_allclose(of_file.times.seconds, of_cube.times.seconds)
+    assert of_file.exposures.name == "exposures.fits"
+    np.testing.assert_allclose(of_file.exposures.grid.wcs.wcs.crval, of_cube.exposures.grid.wcs.wcs.crval)

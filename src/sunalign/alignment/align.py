@@ -183,6 +183,7 @@ def align(
     drift_options = DriftOptions(time=drift_time, knots=drift_knots, prior=drift_prior)
     fit, columns = read_request(fit, pointing, target, given, slit, drift_options)
     columns.check(plugins[Metric], working_grid)
+    columns.check_lookup(plugins[Corrector], given)
     begin = start_for(start, image)
     search = make_search(image.grid, fit=fit, max_shift=max_shift, bounds=bounds, start=begin, pivot=pivot)
     check_powers(plugins[Corrector], search.names, search.begin)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from scipy.optimize import OptimizeResult
 
-from sunalign.abc import Metric, Plugin
+from sunalign.abc import Corrector, Metric, Plugin
 from sunalign.alignment.climb import Climb, Images
 from sunalign.alignment.inputs import neglected
 from sunalign.alignment.search import Search, reach
@@ -72,6 +72,14 @@ class PointingRequest:
             )
         if self.free:
             check_metric(metric)
+
+    def check_lookup(self, corrector: Corrector, image: Image) -> None:
+        """Refuse, before any work, to write lookups that could not be written after it."""
+        if self.free and image.transposed and getattr(corrector, "lookup", None) is not None:
+            raise AlignmentError(
+                f"{image.name} has latitude along its first axis, and so the raster steps along its second; lookups "
+                f"are written along the first axis alone. Leave 'lookup' out, and the table alone is written."
+            )
 
     def applied(self, reference: Reference, image: Image, pivot: tuple[float, float]) -> Reference:
         """Reference as it is seen with a pointing that is known."""
@@ -140,6 +148,13 @@ def read_request(
     """
     words, said = (fit, {}) if slit is None else slit.fit(fit)
     rest, free = split_drift(words)
+    if free and not rest:
+        raise AlignmentError("'fit' has drift alone, and a drift is found beside a shift; use fit=('shift', 'drift').")
+    if not free and options != DriftOptions():
+        raise AlignmentError(
+            "'drift_time', 'drift_knots' and 'drift_prior' say how a drift is fitted, and 'fit' has none; "
+            "add drift, as in fit=('shift', 'drift'), or leave them out."
+        )
     templates, known = _known(free, pointing, target, image)
     return rest, PointingRequest(free, options, templates, {**known, **said}, slit)
 

@@ -89,7 +89,8 @@ def maximize(
     if not np.isfinite(found.fun):
         raise AlignmentError(
             "No trial pointing has a score: target and reference overlap too little, or are constant where they do. "
-            "Check both pointings and dates, raise max_shift, or lower min_overlap."
+            "Check both pointings and dates, raise max_shift, or lower min_overlap; and if masks or limits are given, "
+            "what target_mask, reference_mask and the limits leave."
         )
     found.setdefault("message", "")
     return found

@@ -61,6 +61,12 @@ def prepare(image: Image, mask: np.ndarray | None, limits: Limits | None, word: 
     word : {"target", "reference"}
         For the messages.
     """
+    ctype = str(image.wcs.wcs.ctype[0])
+    if word == "target" and ctype.startswith(("CRLN", "HGLN")):
+        raise AlignmentError(
+            f"The target {image.name} has CTYPE1 = {ctype}: a map in heliographic coordinates, which is only known as "
+            f"a reference of 'carrington'. Give the image as it was seen, with HPLN-TAN and HPLT-TAN."
+        )
     if mask is not None:
         # A mask has the shape of what was given.
         mask = np.asarray(mask).T if image.transposed else np.asarray(mask)

@@ -96,7 +96,7 @@ def free_parameters(fit: str | Sequence[str]) -> tuple[str, ...]:
     wanted: set[str] = set()
     for word in [fit] if isinstance(fit, str) else fit:
         if word not in _SHORTHANDS and word not in PARAMETERS:
-            known = ", ".join(dict.fromkeys([*_SHORTHANDS, *PARAMETERS]))
+            known = ", ".join(dict.fromkeys([*_SHORTHANDS, *PARAMETERS, "drift", "height"]))
             raise AlignmentError(f"'fit' has no parameter {word!r}; choose among {known}.")
         wanted.update(_SHORTHANDS.get(word, (word,)))
     if not wanted:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import os
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,7 +20,9 @@ import numpy as np
 import astropy.units as u
 from astropy.io import fits
 from astropy.time import Time
+from astropy.wcs import WCS, FITSFixedWarning, WcsError
 
+from ndcube import NDCube
 from ndcube.ndcube import NDCubeBase
 from sunpy.map import GenericMap, Map
 
@@ -29,7 +32,7 @@ from sunalign.alignment.inputs import prepare
 from sunalign.alignment.scaled import compared, without_hot_pixels
 from sunalign.correction import Correction
 from sunalign.exceptions import AlignmentError, ImageError
-from sunalign.files.fits_blocks import opened, scan
+from sunalign.files.fits_blocks import HDU, opened, scan
 from sunalign.geometry.coordinates import PixelGrid
 from sunalign.geometry.times import StepTimes
 from sunalign.images import Image, clean_data
@@ -39,7 +42,10 @@ from sunalign.model.intensity import IntensityScaling
 from sunalign.model.problem import Problem
 from sunalign.pointing.displaced import displaced
 from sunalign.wcs.celestial import celestial_wcs
+from sunalign.wcs.header import plain_values, sky_axes
 from sunalign.wcs.metadata import add_history, copied, history_entry, update_cards
+from sunalign.wcs.plausible import unusable
+from sunalign.wcs.readable import quiet_about_metadata
 from sunalign.wcs.refit import refit
 from sunalign.wcs.still import ACROSS, has_no_extent, with_extent
 
@@ -217,11 +223,44 @@ def _file_slit(path: Path) -> Slit | None:
             images = [hdu for hdu in scan(stream, path) if hdu.is_image and len(hdu.shape) >= 2]
     except ImageError:
         return None  # `to_image` says what is wrong with it.
-    if not images or not _is_still(images[0].header) or len(images[0].shape) != 2:
+    images = [hdu for hdu in images if sky_axes(plain_values(hdu.header)) is not None][:1] or images[:1]
+    if not images or not (_is_still(images[0].header) or _has_one_position(images[0])):
         return None
     with fits.open(path, memmap=False) as hdus:
         data, header = np.array(hdus[images[0].number].data), hdus[images[0].number].header.copy()
+    if _has_one_position(images[0]) and (data.shape[0] > 1 or not has_no_extent(header)):
+        return _cube_slit(_cube_of(data, header), path.name)
+    if data.ndim > 2:
+        if sky_axes(plain_values(header)) != (1, 2):
+            return None  # `to_image` says what it is.
+        data = _mean_image(data)
     return _header_slit(Map(data, header), data, None, header, path.name)
+
+
+def _cube_of(data: np.ndarray, header: fits.Header) -> NDCube:
+    """Cube of an array of a file, whose raster axis leads somewhere even where its header says it does not."""
+    with quiet_about_metadata(), warnings.catch_warnings():
+        warnings.simplefilter("ignore", FITSFixedWarning)
+        try:
+            wcs = WCS(with_extent(header) if has_no_extent(header) else header)
+        except WcsError as error:
+            raise ImageError(unusable(header, "The file")) from error
+        return NDCube(data, wcs, meta=header)
+
+
+def _has_one_position(hdu: HDU) -> bool:
+    """Whether an array of more than two axes is one pixel long in longitude."""
+    axes = sky_axes(plain_values(hdu.header))
+    n = len(hdu.shape)
+    return n > 2 and axes is not None and axes[0] <= n and hdu.shape[n - axes[0]] == 1
+
+
+def _mean_image(data: np.ndarray) -> np.ndarray:
+    """Mean of the valid values along all but the last two axes, as of a cube."""
+    planes = data.reshape(-1, *data.shape[-2:])
+    valid = np.isfinite(planes)
+    count = valid.sum(axis=0)
+    return np.where(count > 0, np.where(valid, planes, 0.0).sum(axis=0) / np.maximum(count, 1), np.nan)
 
 
 def _is_still(header: Mapping[str, Any]) -> bool:
@@ -264,7 +303,7 @@ def _at_slit(grid: PixelGrid) -> PixelGrid:
 # Cubes
 
 
-def _cube_slit(cube: NDCubeBase) -> Slit | None:
+def _cube_slit(cube: NDCubeBase, name: str = "") -> Slit | None:
     # That module also teaches `to_image` what a cube is.
     from sunalign.images.cubes import off_slit
 
@@ -272,8 +311,11 @@ def _cube_slit(cube: NDCubeBase) -> Slit | None:
     sky = _sky(cube)
     if sky is None or cube.data.shape[sky.x_axis] != 1:
         return None
-    name = window_name(cube) or "cube"
-    times, time_axis = _cube_times(Image(np.empty((2, 1)), PixelGrid(sky.wcs, (2, 1)), meta, cube, name))
+    name = name or window_name(cube) or "cube"
+    probe = Image(np.empty((2, 1)), PixelGrid(sky.wcs, (2, 1)), meta, cube, name)
+    times, time_axis = _cube_times(probe)
+    if times is None and probe.date is not None:
+        times = StepTimes(probe.date, np.zeros(1), "the date of the cube")
     values = clean_data(cube.data, None if cube.mask is None else np.broadcast_to(cube.mask, cube.data.shape))
     kept = [sky.y_axis] + ([time_axis] if time_axis is not None else [])
     values = np.moveaxis(values, kept, range(len(kept)))

@@ -20,7 +20,7 @@ from sunalign.exceptions import CorrectionError
 from sunalign.files.fits_blocks import HDU
 from sunalign.files.pointing_tables import ARRAYS, OWN
 from sunalign.geometry.coordinates import angles, direction
-from sunalign.wcs.header import plain_values
+from sunalign.wcs.header import plain_values, sky_axes
 from sunalign.wcs.sky_part import SkyPart
 
 __all__ = ["LOOKUPS", "STEP", "CardChanges", "ColumnWriter", "check_lookup", "column_writer", "pixel_lookup"]
@@ -136,6 +136,11 @@ def column_writer(
             raise CorrectionError("There is no pointing to write as a lookup table; give 'pointing' too.")
         return ColumnWriter()
     n = base.shape[-1] if base.shape else 0
+    rows = base.shape[-2] if len(base.shape) > 1 else 0
+    if len(table) == rows != n and _latitude_first(base):
+        # Its raster steps follow each other along the rows. The table says it by their number; the lookups cannot.
+        _refuse_lookup(base.label, lookup)
+        n = rows
     if len(table) != n:
         raise CorrectionError(
             f"The pointing has {len(table)} rows, but HDU {base.label} has {n} columns; give the table of this raster."
@@ -161,6 +166,20 @@ def column_writer(
         where = f", named in {FLAT}" if apart else ""
         lines.append(f"sunalign the same as {lookup.upper()} lookups in {ARRAYS} {version} and {version + 1}{where}")
     return ColumnWriter(b"".join(map(_bytes, hdus)), lines, table, lookup, pixels, version, apart)
+
+
+def _latitude_first(base: HDU) -> bool:
+    axes = sky_axes(plain_values(base.header))
+    return axes is not None and axes[1] < axes[0]
+
+
+def _refuse_lookup(name: str, lookup: str | None) -> None:
+    """Refuse lookups for an image whose raster steps are rows."""
+    if lookup is not None:
+        raise CorrectionError(
+            f"HDU {name} has latitude along its first axis, and so the raster steps along its second; lookups are "
+            f"written along the first axis alone. Leave 'lookup' out, and the table alone is written."
+        )
 
 
 def _moved(table: QTable) -> np.ndarray:

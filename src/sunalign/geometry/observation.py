@@ -204,7 +204,7 @@ def _without_dates(
 
 
 def _warn_of_no_date(target: Image, references: Sequence[Image]) -> None:
-    name = next(image.name for image in (*references, target) if image.date is None)
+    name = next((image.name for image in (*references, target) if image.date is None), target.name)
     warn_user(
         f"{name} does not say when it was taken; target and reference are taken to be simultaneous. Add DATE-OBS to "
         f"its header if that is wrong.",

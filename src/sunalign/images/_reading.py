@@ -136,6 +136,11 @@ def _(source: tuple) -> Image:  # type: ignore[type-arg]
     data, header = source
     if np.ndim(data) != 2:
         raise ImageError(f"The data of a (data, header) image have two dimensions; these have {np.ndim(data)}.")
+    if not isinstance(header, (BaseLowLevelWCS, Mapping)):
+        raise ImageError(
+            f"The header of a (data, header) image is a FITS header, a dict of its cards or a WCS; "
+            f"got {type(header).__name__}."
+        )
     meta = {} if isinstance(header, BaseLowLevelWCS) else header
     if not isinstance(header, BaseLowLevelWCS):
         _refuse_squeezed(header, np.shape(data), "The observation")

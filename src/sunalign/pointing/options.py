@@ -194,6 +194,11 @@ def make_model(
                 f"The template '{template.name}' says no more than a shift and a scale along x of the whole raster, "
                 f"which are fitted anyway; leave it out."
             )
+    if drift and not timed and options.knots is None:
+        raise AlignmentError(
+            f"{image.name} has one time for all columns, as a snapshot has, which knows no drift; leave drift out of "
+            f"fit. If it is a raster whose header lacks the times of its columns, give 'drift_knots'."
+        )
     jitters, jitter_chances = np.zeros(1), np.ones(1)
     if drift:
         jitters = pixel * _JITTERS

@@ -66,6 +66,10 @@ def celestial_wcs(header: Mapping[str, Any], name: str = "The header") -> WCS:
     upper = {str(key).upper(): header[key] for key in header}
     for key in _SEEN:
         if isinstance(upper.get(key), (str, int, float, np.number)) and upper[key] != "":
+            if isinstance(upper[key], (float, np.floating)) and not np.isfinite(upper[key]):
+                raise ImageError(
+                    f"{name} has {key} = {upper[key]}, which is no finite number; mend {key} or remove it."
+                )
             cards[key] = upper[key]
     # As they are read, and not as they are written: what astropy cannot read it would stop at.
     cards.update(read_dates(header).cards())

@@ -132,9 +132,9 @@ def plane_of(shape: Sequence[int], header: fits.Header, path: Path) -> Plane:
 def one_position(name: str, seen: str) -> str:
     """Say that an observation is of a single slit position; ``seen`` is by what one sees it."""
     return (
-        f"{name} has one slit position only ({seen}): a sit-and-stare or a single exposure. There is no image to "
-        f"align; align a raster of the same pointing instead, and write the correction into this one with "
-        f"sunalign.correct() or 'sunalign apply'."
+        f"{name} has one slit position only ({seen}): a sit-and-stare or a single exposure, and no image. As a target "
+        f"sunalign.align takes it all the same, by its path or as an NDCube with all of its axes; or align a raster of "
+        f"the same pointing, and write the correction into this one with sunalign.correct() or 'sunalign apply'."
     )
 
 

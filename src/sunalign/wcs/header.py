@@ -62,19 +62,30 @@ def wcs_header(values: dict[str, Any]) -> fits.Header:
             continue
         if match[1] == "CDELT" and cd and not pc:
             continue  # has no meaning beside CD, and wcslib says so in a warning
-        clean[key] = float(value)
+        clean[key] = _finite(key, value)
     for axis in axes:
         clean[f"CTYPE{axis}"] = ctypes[axis]
         clean[f"CUNIT{axis}"] = unit_of(values, axis - 1).to_string("fits")
         for key, value in values.items():
             if re.match(rf"PV{axis}_\d+$", key) or (key == f"CROTA{axis}" and not (pc or cd)):
-                clean[key] = float(value)
+                clean[key] = _finite(key, value)
     for key in ("LONPOLE", "LATPOLE"):
         if key in values:
-            clean[key] = float(values[key])
+            clean[key] = _finite(key, values[key])
     if ctypes[axes[0]].endswith("-SIP"):
         clean.update({key: value for key, value in values.items() if _SIP.match(key)})
     return clean
+
+
+def _finite(key: str, value: Any) -> float:
+    """Value of a card as the number it has to be."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = np.nan
+    if not np.isfinite(number):
+        raise CorrectionError(f"The header has {key} = {value!r}, which is no finite number; mend {key}.")
+    return number
 
 
 def _ctype(value: Any) -> str:

@@ -42,6 +42,9 @@ _LARGEST, _BYTES = 10**8, 60
 #: Pixels of the reference that the target spans at least, in the longer direction.
 _SHORTEST = 4.0
 
+#: Longitudes on the Sun or about it: helioprojective, Carrington and Stonyhurst.
+_SOLAR = ("HPLN", "CRLN", "HGLN")
+
 _LATITUDE = re.compile(r"..LT-|DEC-|.LAT-|SOLAR[-_]?Y", re.IGNORECASE)
 _SKY = re.compile(r"..(LN|LT)-|(RA|DEC)-|.(LON|LAT)-|SOLAR[-_]?[XY]", re.IGNORECASE)
 
@@ -157,6 +160,7 @@ def pixel_grid(wcs: WCS, shape: Sequence[int], name: str) -> PixelGrid:
     ~sunalign.exceptions.ImageError
         A pixel is finer or coarser than any instrument's, or thousands of times longer than wide.
     """
+    _check_sky(wcs, name)
     # The singular values and not the lengths of the columns: where the axes are rolled and one scale is wrong, both
     # columns have the right one in them.
     scales = np.linalg.svd(wcs.pixel_scale_matrix, compute_uv=False) * 3600
@@ -164,12 +168,40 @@ def pixel_grid(wcs: WCS, shape: Sequence[int], name: str) -> PixelGrid:
     seen = str(wcs.wcs.ctype[0]).startswith("HP")
     coarsest, widest = (_COARSEST_SEEN, _WIDEST_SEEN) if seen else (_COARSEST, 400 * 3600.0)
     good = _FINEST <= scales[1] and scales[0] <= min(coarsest, _LONGEST * scales[1])
+    if _on_one_line(scales, size):
+        raise ImageError(_one_line(wcs, name))
     if not (good and (size * shape[::-1]).max() <= widest):
         raise ImageError(
             f"{name} has pixels of {_pair(size)} ({_scale_cards(wcs, (0, 1))}), and so a field of "
             f"{_pair(size * shape[::-1])}, which is no image of the Sun. {_unit_advice(size, (0, 1))}"
         )
     return PixelGrid(wcs, (int(shape[0]), int(shape[1])))
+
+
+def _check_sky(wcs: WCS, name: str) -> None:
+    """Refuse coordinates that are not numbers, and those that are not of the Sun."""
+    for card, values in (("CRVAL", wcs.wcs.crval), ("CRPIX", wcs.wcs.crpix)):
+        for i in np.flatnonzero(~np.isfinite(values)):
+            raise ImageError(f"{name} has {card}{i + 1} = {values[i]}, which is no finite number; mend {card}{i + 1}.")
+    if not str(wcs.wcs.ctype[0]).startswith(_SOLAR):
+        ctypes = " and ".join(f"CTYPE{i + 1} = {wcs.wcs.ctype[i]}" for i in range(2))
+        raise ImageError(
+            f"{name} has {ctypes}, which are no coordinates on the Sun. Give it helioprojective ones (HPLN-TAN and "
+            f"HPLT-TAN); reproject it, or mend CTYPE if its numbers are those already."
+        )
+
+
+def _on_one_line(scales: np.ndarray, size: np.ndarray) -> bool:
+    """Whether pixel axes that both have an extent lead in one direction; ``size`` is that of each of them."""
+    return bool(scales[1] < 1e-6 * scales[0] and (size > 1e-3 * size.max()).sum() > 1)
+
+
+def _one_line(wcs: WCS | None, name: str) -> str:
+    matrix = "CD" if wcs is not None and wcs.wcs.has_cd() else "PC"
+    return (
+        f"{name} has a singular {matrix} matrix: both pixel axes lead along one line on the sky, so it is no image. "
+        f"Mend {matrix}1_1, {matrix}1_2, {matrix}2_1 and {matrix}2_2."
+    )
 
 
 def impossible_scales(rows: np.ndarray, wcs: WCS | None, axes: tuple[int, int], name: str) -> str | None:
@@ -191,6 +223,8 @@ def impossible_scales(rows: np.ndarray, wcs: WCS | None, axes: tuple[int, int], 
     """
     rows = rows * 3600
     scales = np.linalg.svd(rows, compute_uv=False)
+    if _on_one_line(scales, np.hypot(*rows)):
+        return _one_line(wcs, name)
     if _FINEST <= scales[0] <= _COARSEST and not _NOTHING < scales[1] < _FINEST:
         return None
     size = np.sqrt((rows**2).sum(axis=1))
