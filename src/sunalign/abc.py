@@ -92,6 +92,14 @@ class Optimizer(Plugin):
     def maximize(self, objective: Objective, space: SearchSpace, *, rng: np.random.Generator) -> OptimizeResult:
         """Search ``space``, which holds the free parameters only.
 
+        Parameters
+        ----------
+        objective : `~sunalign.model.Objective`
+            Called with the free parameters, in the order and the units of ``space``; larger is better.
+        space : `~sunalign.model.SearchSpace`
+        rng : `numpy.random.Generator`
+            For optimizers that draw.
+
         Returns
         -------
         `scipy.optimize.OptimizeResult`

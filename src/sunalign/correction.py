@@ -205,7 +205,13 @@ class Correction:
         return frozenset(name for name, value in self.parameters.items() if abs(value - _NOTHING[name]) > 1e-12)
 
     def error(self, name: str) -> u.Quantity:
-        """1-sigma error of one parameter; NaN where none was estimated."""
+        """1-sigma error of one parameter; NaN where none was estimated.
+
+        Parameters
+        ----------
+        name : `str`
+            One of `sunalign.correction.PARAMETERS`.
+        """
         return self.errors.get(name, np.nan) * UNITS[name]
 
     @property
@@ -227,7 +233,13 @@ class Correction:
         )
 
     def compose(self, then: Correction) -> Correction:
-        """Apply this correction, then ``then``, as one about this one's pivot."""
+        """Apply this correction, then ``then``, as one about this one's pivot.
+
+        Parameters
+        ----------
+        then : `Correction`
+            About any pivot of its own.
+        """
         total = then.sky_matrix @ self.sky_matrix
         start = self.pivot.to_value(u.rad)
         end = np.array(angles(total @ tangent_basis(*start)[0]))
@@ -244,6 +256,11 @@ class Correction:
 
         Equal to second order: with a scale of 10 % and pivots 20 arcmin apart the two differ by some 0.02 arcsec at
         the edge of the Sun, and by nothing without scale.
+
+        Parameters
+        ----------
+        pivot : `~astropy.units.Quantity`, shape (2,)
+            (Tx, Ty) in uncorrected coordinates.
         """
         return replace(
             Correction(pivot=pivot, axes=self.axes).compose(self), errors=self.errors, covariance=self.covariance
@@ -311,12 +328,24 @@ def moved_pixels(grid: PixelGrid, correction: Correction) -> np.ndarray:
     """3x3 homography: a pixel of ``grid`` to the pixel whose uncorrected coordinates equal its corrected ones.
 
     Exact on a gnomonic grid; on another it is the family of maps that is linear in the plane tangent at the centre.
+
+    Parameters
+    ----------
+    grid : `~sunalign.geometry.coordinates.PixelGrid`
+    correction : `Correction`
     """
     return grid.inverse @ correction.sky_matrix @ grid.matrix
 
 
 def with_error(value: float, error: float | None) -> str:
-    """Return a number with its error, to as many digits as the error deserves."""
+    """Return a number with its error, to as many digits as the error deserves.
+
+    Parameters
+    ----------
+    value : `float`
+    error : `float` or `None`
+        1 sigma; the number alone where it is not known.
+    """
     if error is None or not np.isfinite(error) or error <= 0:
         return f"{value:.6g}"
     digits = max(0, int(np.ceil(-np.log10(error))) + 1)
