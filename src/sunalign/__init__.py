@@ -9,8 +9,9 @@ soon as they are.
 from functools import partial
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from sunalign._lazy import lazy
 from sunalign._when_imported import when_imported
 
 if TYPE_CHECKING:
@@ -76,17 +77,7 @@ _MODULES = (
 )
 
 
-def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        return getattr(import_module(f"sunalign.{_HOMES[name]}"), name)
-    if name in _MODULES:
-        return import_module(f"sunalign.{name}")
-    raise AttributeError(f"module 'sunalign' has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__, *_MODULES})
-
+__getattr__, __dir__ = lazy("sunalign", _HOMES, _MODULES)
 
 # Which imports both, and attaches: nobody who needs neither should wait for them.
 when_imported(("sunpy.map", "ndcube"), partial(import_module, "sunalign.alignment.attach"))

@@ -4,8 +4,9 @@ A manifest has one row a task: what is aligned with what, and what differs from 
 what is missing or changed, and leaves one JSON a task, a table of all results, and a page to look at them.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from sunalign._lazy import lazy
 
 if TYPE_CHECKING:
     from sunalign.archive._manifest import Manifest, Task, read_manifest
@@ -27,23 +28,16 @@ __all__ = [
 ]
 
 # Loaded when first asked for: the command line asks for its options only, and should not wait for joblib.
-_HOMES = {
-    "Manifest": "_manifest",
-    "Task": "_manifest",
-    "align_archive": "_run",
-    "fit_trend": "_trend",
-    "make_manifest": "_match",
-    "read_manifest": "_manifest",
-    "read_results": "_table",
-    "simulate_archive": "demo",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        return getattr(import_module(f"sunalign.archive.{_HOMES[name]}"), name)
-    raise AttributeError(f"module 'sunalign.archive' has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = lazy(
+    "sunalign.archive",
+    {
+        "Manifest": "_manifest",
+        "Task": "_manifest",
+        "align_archive": "_run",
+        "fit_trend": "_trend",
+        "make_manifest": "_match",
+        "read_manifest": "_manifest",
+        "read_results": "_table",
+        "simulate_archive": "demo",
+    },
+)

@@ -5,8 +5,9 @@ Internal, but for what the contract of plugins and a result speak of, which is t
 `Quality` and `SearchSurface` of a result.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from sunalign._lazy import lazy
 
 if TYPE_CHECKING:
     from sunalign.model.objective import Objective
@@ -27,20 +28,17 @@ __all__ = [
     "SearchSurface",
 ]
 
-_HOMES = {
-    "ImageReference": "reference",
-    "Objective": "objective",
-    "Parameter": "search_space",
-    "Problem": "problem",
-    "Quality": "quality",
-    "Reference": "reference",
-    "SearchSpace": "search_space",
-    "SearchSurface": "surface",
-}
-
-
-def __getattr__(name: str) -> Any:
-    # A metric needs one module of this room and not the rest of it.
-    if name in _HOMES:
-        return getattr(import_module(f"sunalign.model.{_HOMES[name]}"), name)
-    raise AttributeError(f"module 'sunalign.model' has no attribute {name!r}")
+# A metric needs one module of this room and not the rest of it.
+__getattr__, __dir__ = lazy(
+    "sunalign.model",
+    {
+        "ImageReference": "reference",
+        "Objective": "objective",
+        "Parameter": "search_space",
+        "Problem": "problem",
+        "Quality": "quality",
+        "Reference": "reference",
+        "SearchSpace": "search_space",
+        "SearchSurface": "surface",
+    },
+)

@@ -5,8 +5,9 @@ each other, and where all of them point if there is a trusted image; every frame
 never touched.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from sunalign._lazy import lazy
 
 if TYPE_CHECKING:
     from sunalign.sequences._estimators import CorrelationEstimator, Estimate, Estimator
@@ -33,26 +34,19 @@ __all__ = [
 ]
 
 # Loaded when first asked for: the command line knows of sequences without waiting for them.
-_HOMES = {
-    "CorrelationEstimator": "_estimators",
-    "Estimate": "_estimators",
-    "Estimator": "_estimators",
-    "PluginEstimator": "_plugins",
-    "SequenceResult": "_result",
-    "align_sequence": "_sequence",
-    "movie": "_movie",
-    "plot_pairs": "_figures",
-    "plot_sequence": "_figures",
-    "to_cube": "_resample",
-    "write_report": "_report",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        return getattr(import_module(f"sunalign.sequences.{_HOMES[name]}"), name)
-    raise AttributeError(f"module 'sunalign.sequences' has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = lazy(
+    "sunalign.sequences",
+    {
+        "CorrelationEstimator": "_estimators",
+        "Estimate": "_estimators",
+        "Estimator": "_estimators",
+        "PluginEstimator": "_plugins",
+        "SequenceResult": "_result",
+        "align_sequence": "_sequence",
+        "movie": "_movie",
+        "plot_pairs": "_figures",
+        "plot_sequence": "_figures",
+        "to_cube": "_resample",
+        "write_report": "_report",
+    },
+)
