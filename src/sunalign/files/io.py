@@ -182,6 +182,11 @@ def save_correction(
         "correction": plain_values_of(correction.to_dict()),
         "extra": plain_values_of(dict(extra or {})),
     }
+    return write_json(path, document, overwrite)
+
+
+def write_json(path: str | os.PathLike[str], document: Any, overwrite: bool) -> Path:
+    """Write plain values as indented JSON; the file is whole or not there."""
     with atomic_write(path, overwrite) as temporary:
         temporary.write_text(json.dumps(document, indent=2, allow_nan=False) + "\n", encoding="utf-8")
     return Path(path)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-import json
 import os
 import tempfile
 from collections.abc import Callable
@@ -14,7 +13,7 @@ import numpy as np
 
 from sunalign._progress import tracked
 from sunalign.correction import UNITS, with_error
-from sunalign.visualization.report import STYLE, figure_html, json_path, png_of, table_html
+from sunalign.visualization.report import STYLE, figure_html, png_of, table_html, write_both
 
 if TYPE_CHECKING:
     from sunalign.sequences._result import SequenceResult
@@ -49,18 +48,13 @@ def write_report(
     `pathlib.Path`
         Of the page.
     """
-    from sunalign.files.io import atomic_write, plain_values_of
+    from sunalign.files.io import plain_values_of, write_json
 
-    path = Path(path)
-    if path.suffix.lower() not in (".html", ".htm"):
-        raise ValueError(f"A report is a page such as report.html; got {os.fspath(path)!r}.")
-    with atomic_write(path, overwrite) as temporary:
-        temporary.write_text(page(result, progress), encoding="utf-8")
-        # Inside, so that there is either both or none.
-        with atomic_write(json_path(path), overwrite) as other:
-            document = {"format": "sunalign sequence", "version": 1, **plain_values_of(result.to_dict())}
-            other.write_text(json.dumps(document, indent=2, allow_nan=False) + "\n", encoding="utf-8")
-    return path
+    def beside(other: Path) -> None:
+        document = {"format": "sunalign sequence", "version": 1, **plain_values_of(result.to_dict())}
+        write_json(other, document, overwrite)
+
+    return write_both(path, lambda: page(result, progress), beside, overwrite)
 
 
 def page(result: SequenceResult, progress: bool | Callable[..., Any] | None = None) -> str:

@@ -83,15 +83,28 @@ def write_report(
     `pathlib.Path`
         Of the page.
     """
-    from sunalign.files.io import atomic_write, save_correction
+    from sunalign.files.io import save_correction
+
+    return write_both(
+        path,
+        lambda: page(result, progress),
+        lambda beside: save_correction(beside, result.correction, result.to_dict(), overwrite=overwrite),
+        overwrite,
+    )
+
+
+def write_both(
+    path: str | os.PathLike[str], page: Callable[[], str], write_json: Callable[[Path], Any], overwrite: bool
+) -> Path:
+    """Write a page and the JSON beside it, both or none; nothing is drawn where the page may not be written."""
+    from sunalign.files.io import atomic_write
 
     path = Path(path)
     if path.suffix.lower() not in (".html", ".htm"):
         raise ValueError(f"A report is a page such as report.html; got {os.fspath(path)!r}.")
     with atomic_write(path, overwrite) as temporary:
-        temporary.write_text(page(result, progress), encoding="utf-8")
-        # Inside, so that there is either both or none.
-        save_correction(json_path(path), result.correction, result.to_dict(), overwrite=overwrite)
+        temporary.write_text(page(), encoding="utf-8")
+        write_json(json_path(path))
     return path
 
 
