@@ -157,11 +157,10 @@ def _coordinate_lookup(hdus: fits.HDUList, base: HDU, path: Path) -> FileTable |
     """``CWDIS`` tables: one number a column, arcseconds."""
     n, moved, versions = _columns(base), [], []
     for axis in (1, 2):
-        named = str(base.header.get(f"CWDIS{axis}", "")).strip().lower() == "lookup"
-        if not named or f"DW{axis}.EXTVER" not in base.header:
+        version = _lookup_version(base, "W", axis)
+        if version is None:
             moved.append(np.zeros(n))
             continue
-        version = int(base.header[f"DW{axis}.EXTVER"])
         values, where = _array(hdus, version, path)
         if values.ndim != 1:
             raise ImageError(
@@ -182,11 +181,10 @@ def _pixel_lookup(hdus: fits.HDUList, base: HDU, path: Path) -> FileTable | None
     n = _columns(base)
     pixels, versions = [], []
     for axis in (1, 2):
-        named = str(base.header.get(f"CPDIS{axis}", "")).strip().lower() == "lookup"
-        if not named or f"DP{axis}.EXTVER" not in base.header:
+        version = _lookup_version(base, "P", axis)
+        if version is None:
             pixels.append(np.zeros(n))
             continue
-        version = int(base.header[f"DP{axis}.EXTVER"])
         values, where = _array(hdus, version, path)
         middle = np.atleast_2d(values).mean(axis=0)
         pixels.append(np.interp(np.arange(1, n + 1), where[0], middle))
@@ -195,6 +193,13 @@ def _pixel_lookup(hdus: fits.HDUList, base: HDU, path: Path) -> FileTable | None
         return None
     linear = base.sky.rows[:, :2] * 3600
     return FileTable("CPDIS", linear @ np.array(pixels), f"the CPDIS lookups {ARRAYS} {' and '.join(versions)}")
+
+
+def _lookup_version(base: HDU, letter: str, axis: int) -> int | None:
+    """EXTVER of the array of an axis: ``CWDIS`` for coordinates (letter W), ``CPDIS`` for pixels (P)."""
+    named = str(base.header.get(f"C{letter}DIS{axis}", "")).strip().lower() == "lookup"
+    card = f"D{letter}{axis}.EXTVER"
+    return int(base.header[card]) if named and card in base.header else None
 
 
 def _array(hdus: fits.HDUList, version: int, path: Path) -> tuple[np.ndarray, list[np.ndarray]]:

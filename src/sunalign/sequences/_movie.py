@@ -11,6 +11,7 @@ import numpy as np
 from sunalign.geometry.coordinates import ARCSEC
 from sunalign.sequences._picture import on_box, picture_box
 from sunalign.visualization.axes import AFTER, BEFORE, new_figure
+from sunalign.visualization.films import save_film
 
 if TYPE_CHECKING:
     from matplotlib.animation import FuncAnimation
@@ -107,7 +108,7 @@ def movie(
     draw(0)
     animation = FuncAnimation(fig, draw, frames=len(kept), interval=1000 / fps, blit=False)
     if path is not None:
-        _save(animation, Path(path), fps, dpi, overwrite)
+        save_film(animation, path, fps=fps, dpi=dpi, overwrite=overwrite)
     return animation
 
 
@@ -122,14 +123,3 @@ def check_film(path: Path, overwrite: bool) -> None:
     if path.suffix.lower() == ".mp4" and not FFMpegWriter.isAvailable():
         raise ValueError(f"{path.name} needs ffmpeg, which is not installed; name it like movie.gif instead.")
     check_output(path, overwrite)
-
-
-def _save(animation: FuncAnimation, path: Path, fps: float, dpi: float, overwrite: bool) -> None:
-    from matplotlib.animation import FFMpegWriter, PillowWriter
-
-    from sunalign.files.io import atomic_write
-
-    kind = PillowWriter if path.suffix.lower() == ".gif" else FFMpegWriter
-    writer = kind(fps=fps)  # type: ignore[arg-type]
-    with atomic_write(path, overwrite) as temporary:
-        animation.save(str(temporary), writer=writer, dpi=dpi)

@@ -19,6 +19,7 @@ from sunalign.visualization.axes import (
     show,
     sky_axes,
 )
+from sunalign.visualization.films import save_film
 
 if TYPE_CHECKING:
     from matplotlib.animation import FuncAnimation
@@ -147,7 +148,7 @@ def blink(
     draw(0)
     animation = FuncAnimation(fig, draw, frames=2, interval=interval, blit=False)
     if path is not None:
-        _save(animation, path, interval, dpi, overwrite)
+        save_film(animation, path, fps=1000 / interval, dpi=dpi, overwrite=overwrite)
     return animation
 
 
@@ -157,17 +158,6 @@ def _check(path: Path, overwrite: bool) -> None:
     if path.suffix.lower() != ".gif":
         raise ValueError(f"A blink is written as a GIF; name it like blink.gif, not {path.name!r}.")
     check_output(path, overwrite)
-
-
-def _save(animation: FuncAnimation, path: str | os.PathLike[str], interval: float, dpi: float, overwrite: bool) -> None:
-    from matplotlib.animation import PillowWriter
-
-    from sunalign.files.io import atomic_write
-
-    # Documented as an int, and turned into milliseconds: 700 of them are 1.43 a second.
-    writer = PillowWriter(fps=1000 / interval)  # type: ignore[arg-type]
-    with atomic_write(path, overwrite) as temporary:
-        animation.save(str(temporary), writer=writer, dpi=dpi)
 
 
 def _range(values: np.ndarray, percent: float) -> tuple[float, float]:
