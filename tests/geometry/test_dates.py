@@ -78,6 +78,8 @@ CARDS = {
     "two cards": {"DATE-OBS": "2024-10-17", "TIME-OBS": "12:00:00"},
     "two cards of SOHO": {"DATE_OBS": "2024/10/17", "TIME_OBS": "12:00:00.000"},
     "two digits of a year": {"DATE-OBS": "17-OCT-24", "TIME-OBS": "12:00:00"},
+    "two digits of a year and the time": {"DATE-OBS": "17-Oct-24 12:00:00.000"},
+    "four digits of a year and the time": {"DATE-OBS": "17-OCT-2024T12:00:00"},
     "SDO": {"T_OBS": "2024.10.17_12:00:37_TAI", "DATE-OBS": "2024-10-17T11:59:59"},
     "Z": {"T_OBS": "2024-10-17T12:00:00.00Z"},
     "IDL": {"DATE_D$OBS": "2024-10-17T12:00:00"},

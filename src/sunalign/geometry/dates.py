@@ -59,9 +59,11 @@ _YEARS = (1960, 2100)
 #: Seconds by which the dates of one header may differ by rounding.
 _ROUNDING = 1.0
 
-_OLD_FITS = re.compile(r"(\d\d)/(\d\d)/(\d\d)$")
-_DAY_MONTH_YEAR = re.compile(r"(\d{1,2})-([A-Za-z]{3})-(\d\d)$")
+# These forms may have a time of day behind them: the last group.
+_OLD_FITS = re.compile(r"(\d\d)/(\d\d)/(\d\d)(?:[T ]+(\d.*))?$")
+_DAY_MONTH_YEAR = re.compile(r"(\d{1,2})-([A-Za-z]{3})-(\d\d|\d{4})(?:[T ]+(\d.*))?$")
 _DAY_ONLY = re.compile(r"\d{4}[-/.]\d\d[-/.]\d\d$|\d{1,2}-[A-Za-z]{3}-\d{4}$|\d{4}-[A-Za-z]{3}-\d\d$")
+_MONTHS = dict(zip("Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split(), range(1, 13), strict=True))
 _SAYS_SCALE = re.compile(r"[ _]?(TAI|UTC|Z)$")
 
 
@@ -304,13 +306,14 @@ def _read(value: str | float | None, scale: str, clock: Any = None) -> _Reading 
     old = _OLD_FITS.match(text)
     assumed, joined = "", False
     if old is not None:
-        day, month, year = old.groups()
-        text = f"19{year}-{month}-{day}"
+        day, month, year, time_of_day = old.groups()
+        text = _iso(f"19{year}", month, day, time_of_day)
         assumed = "which is taken for day/month/19yy, as FITS had it until 1999"
     named = _DAY_MONTH_YEAR.match(text)
     if named is not None:
-        day, month, year = named.groups()
-        text = f"{int(day):02d}-{month.title()}-{'19' if int(year) >= _YEARS[0] % 100 else '20'}{year}"
+        day, month, year, time_of_day = named.groups()
+        century = "" if len(year) == 4 else "19" if int(year) >= _YEARS[0] % 100 else "20"
+        text = _iso(century + year, str(_MONTHS.get(month.title(), 0)), day, time_of_day)
     if _DAY_ONLY.match(text):
         day = _parsed(text, scale)
         with_clock = None if day is None or not isinstance(clock, str) else f"{day.isot[:10]}T{clock}"
@@ -320,6 +323,11 @@ def _read(value: str | float | None, scale: str, clock: Any = None) -> _Reading 
             assumed = assumed or "which has no time of day; the beginning of the day is assumed"
     time = _parsed(text, scale)
     return None if time is None else _Reading(time, assumed, joined)
+
+
+def _iso(year: str, month: str, day: str, time_of_day: str | None) -> str:
+    date_part = f"{year}-{int(month):02d}-{int(day):02d}"
+    return f"{date_part}T{time_of_day}" if time_of_day else date_part
 
 
 @lru_cache(maxsize=4096)
