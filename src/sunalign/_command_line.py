@@ -34,10 +34,29 @@ class UsageError(Exception):
 
 
 def read_names(text: str) -> tuple[str, ...]:
+    """Words of a list.
+
+    Parameters
+    ----------
+    text : `str`
+        Separated by commas; empty ones do not count.
+    """
     return tuple(word.strip() for word in text.split(",") if word.strip())
 
 
 def read_hdus(text: str) -> str | tuple[int | str, ...]:
+    """Which images of a file.
+
+    Parameters
+    ----------
+    text : `str`
+        ``same-pointing``, ``all``, or numbers and EXTNAMEs separated by commas.
+
+    Returns
+    -------
+    `str` or `tuple`
+        As ``hdus=`` of `sunalign.correct` takes it.
+    """
     if text in ("same-pointing", "all"):
         return text
     words = read_names(text)
@@ -47,6 +66,13 @@ def read_hdus(text: str) -> str | tuple[int | str, ...]:
 
 
 def read_pixels(text: str) -> float:
+    """Positive number of pixels.
+
+    Parameters
+    ----------
+    text : `str`
+        Without a unit.
+    """
     try:
         value = float(text)
     except ValueError:
@@ -57,10 +83,24 @@ def read_pixels(text: str) -> float:
 
 
 def read_angle(text: str) -> u.Quantity:
+    """Angle; one without a unit is refused.
+
+    Parameters
+    ----------
+    text : `str`
+        Such as ``60arcsec``.
+    """
     return _quantity(text, u.arcsec, "60arcsec")
 
 
 def read_duration(text: str) -> u.Quantity:
+    """Length of time; one without a unit is refused.
+
+    Parameters
+    ----------
+    text : `str`
+        Such as ``20min``.
+    """
     return _quantity(text, u.s, "20min")
 
 
@@ -77,7 +117,13 @@ def _quantity(text: str, unit: u.UnitBase, example: str) -> u.Quantity:
 
 
 def read_value(text: str) -> Any:
-    """Python literal, else Quantity, else the text itself."""
+    """Python literal, else Quantity, else the text itself.
+
+    Parameters
+    ----------
+    text : `str`
+        Such as ``3``, ``'sqrt'``, ``(1, 2)``, ``60arcsec`` or ``sqrt``.
+    """
     try:
         return ast.literal_eval(text)
     except (ValueError, SyntaxError, TypeError):
@@ -89,6 +135,13 @@ def read_value(text: str) -> Any:
 
 
 def read_setting(text: str) -> tuple[str, Any]:
+    """Option of a plugin and its value.
+
+    Parameters
+    ----------
+    text : `str`
+        ``KEY=VALUE``, where dashes in the key are underscores.
+    """
     key, equals, value = text.partition("=")
     if not equals or not key.strip().replace("-", "_").isidentifier():
         raise argparse.ArgumentTypeError(f"{text!r} is not KEY=VALUE; give files before this option")
@@ -96,6 +149,17 @@ def read_setting(text: str) -> tuple[str, Any]:
 
 
 def read_bounds(text: str) -> tuple[str, tuple[Any, ...]]:
+    """Name of a parameter and the bounds that it is sought in.
+
+    Parameters
+    ----------
+    text : `str`
+        ``NAME=LOW,HIGH``; shifts and the rotation with units.
+
+    Returns
+    -------
+    `str`, `tuple`
+    """
     name, equals, pair = text.partition("=")
     values = tuple(read_value(value.strip()) for value in pair.split(","))
     if not equals or len(values) != 2 or any(isinstance(value, str) for value in values):

@@ -80,7 +80,16 @@ def with_changes(
 
 
 def without_changes(hdu: HDU, step: int, path: Path) -> HDU:
-    """Header as it was before a step; ``path`` is for errors."""
+    """Header as it was before a step.
+
+    Parameters
+    ----------
+    hdu : `~sunalign.files.fits_blocks.HDU`
+    step : `int`
+        Number of the correction to be taken back, which has to be the last one.
+    path : `~pathlib.Path`
+        Of the file, for errors.
+    """
     cards = list(hdu.cards)
     start, stop, record = _record(cards, f"{RECORD}{step}", path)
     history = int(record["history"])
@@ -126,7 +135,13 @@ def _record(cards: Sequence[str], key: str, path: Path) -> tuple[int, int, dict[
 
 
 def last_step(hdu: HDU) -> int:
-    """Number of the last correction of a header; 0 where there is none."""
+    """Number of the last correction of a header; 0 where there is none.
+
+    Parameters
+    ----------
+    hdu : `~sunalign.files.fits_blocks.HDU`
+        Corrected any number of times.
+    """
     steps = [_keyword(card).removeprefix(RECORD) for card in hdu.cards if card.startswith(RECORD)]
     return max((int(step) for step in steps if step.isdigit()), default=0)
 

@@ -145,7 +145,23 @@ class Listing:
     def covering(
         self, begin: Time, finish: Time, max_gap: u.Quantity | None = None, own: Path | None = None
     ) -> list[Path]:
-        """Images for a span of time, as `find_images` gives them, without ``own``, the file they are sought for."""
+        """Images for a span of time, as `find_images` gives them.
+
+        Parameters
+        ----------
+        begin, finish : `~astropy.time.Time`
+            Ends of the span.
+        max_gap : `~astropy.units.Quantity`, optional
+            Longest time without an image; by default 2.5 times the usual interval between images,
+            15 minutes at least and 2 hours at most.
+        own : `~pathlib.Path`, optional
+            File that the images are sought for, which is not one of them.
+
+        Returns
+        -------
+        `list` of `~pathlib.Path`
+            In order of time, with one before and one after the span where they are near enough.
+        """
         self._refuse_nothing()
         start = float(begin.unix)
         span = float(finish.unix) - start
@@ -165,7 +181,16 @@ class Listing:
         return [self.entries[i].path for i in chosen]
 
     def nearest(self, time: Time, max_gap: u.Quantity | None = None, own: Path | None = None) -> Path:
-        """Image nearest to a time, no further away than ``max_gap``, by default 15 minutes; ``own`` as above."""
+        """Image nearest to a time.
+
+        Parameters
+        ----------
+        time : `~astropy.time.Time`
+        max_gap : `~astropy.units.Quantity`, optional
+            How far from it in time it may be; 15 minutes by default.
+        own : `~pathlib.Path`, optional
+            As in `covering`.
+        """
         self._refuse_nothing()
         away = np.abs(self.seconds - float(time.unix))
         if (mine := self._place(own)) is not None:

@@ -62,7 +62,13 @@ class FileTable:
 
 
 def named_tables(header: Mapping[str, Any]) -> list[str]:
-    """What lookups a header names, in words; for a map the arrays themselves are elsewhere."""
+    """What lookups a header names, in words; for a map the arrays themselves are elsewhere.
+
+    Parameters
+    ----------
+    header : mapping
+        Of the image, whose cards ``CWDISja``, ``CPDISja`` and their records are read.
+    """
     said = []
     for axis, name in ((1, "x"), (2, "y")):
         for key, record, most in (("CWDIS", "DW", "CWERR"), ("CPDIS", "DP", "CPERR")):
@@ -128,7 +134,19 @@ def load_pointing(path: str | os.PathLike[str]) -> QTable | None:
 
 
 def read_tables(path: str | os.PathLike[str], hdu: int | str | None = None) -> FileTable | None:
-    """As `read_pointing`, as an array."""
+    """As `read_pointing`, as an array.
+
+    Parameters
+    ----------
+    path : path-like
+    hdu : `int` or `str`, optional
+        Number or EXTNAME of the image; by default the first that has a sky.
+
+    Returns
+    -------
+    `FileTable` or `None`
+        `None` where the image has no table.
+    """
     path = Path(path)
     with opened(path) as stream:
         listed = scan(stream, path)

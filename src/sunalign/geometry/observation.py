@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,11 +16,14 @@ from sunpy.sun.constants import radius as solar_radius
 
 from sunalign.exceptions import AlignmentError, warn_user
 from sunalign.geometry.coordinates import ARCSEC, PixelGrid
-from sunalign.geometry.mapping import DirectionTransform, PixelMapping
+from sunalign.geometry.mapping import DirectionTransform
 from sunalign.geometry.observers import Observation, Trajectory, observation_of, observer_trajectory, same_observer
-from sunalign.geometry.rotation import ROTATION, LinearTransform, ObserverPosition, SphereTransform
+from sunalign.geometry.rotation import ROTATION, ObserverPosition, SphereTransform
+from sunalign.geometry.simpler import NEGLIGIBLE, largest_effect, one_matrix
 from sunalign.geometry.times import StepTimes
-from sunalign.images import Image
+
+if TYPE_CHECKING:
+    from sunalign.images import Image
 
 __all__ = [
     "Modelling",
@@ -33,9 +36,6 @@ __all__ = [
 ]
 
 _RSUN = float(solar_radius.to_value(u.m))
-
-#: Reference pixels; what moves nothing by more is left out.
-NEGLIGIBLE = 1e-3
 
 #: Upper bound of the apparent rotation of a sphere seen by any spacecraft, rad/s on the Sun.
 _FASTEST = 6e-6
@@ -55,7 +55,21 @@ _FRAMES = {
 
 @dataclass(frozen=True)
 class Modelling:
-    """What is taken to happen between target and reference; the options of the builders that model it."""
+    """What is taken to happen between target and reference; the options of the builders that model it.
+
+    Parameters
+    ----------
+    solar_rotation : `str`
+        ``"differential"``, ``"rigid"`` or ``"none"``.
+    raster_frame : `str`
+        ``"step"``, where the angles of a raster are those seen at each column's own time, or ``"header"``, where all
+        are in
+        the one frame of the header.
+    observer_motion : callable, sequence of `~astropy.coordinates.SkyCoord`, or `None`
+        Where the target's observer is at other times; `None` for what headers say.
+    height : `~astropy.units.Quantity`
+        Of the emission above the photosphere.
+    """
 
     solar_rotation: str = "differential"
     raster_frame: str = "step"
@@ -64,7 +78,20 @@ class Modelling:
 
 
 def check_modelling(solar_rotation: str, raster_frame: str, observer_motion: Any, height: Any) -> Modelling:
-    """Options, or a plain word about the one that is wrong."""
+    """Options, held to what they may be.
+
+    Parameters
+    ----------
+    solar_rotation, raster_frame, observer_motion, height
+        As in `Modelling`, as a caller gave them.
+
+    Raises
+    ------
+    ValueError
+        If a word is none of those there are.
+    TypeError
+        If something is of the wrong type, or has the wrong unit.
+    """
     if solar_rotation not in ROTATION:
         raise ValueError(f"'solar_rotation' is 'differential', 'rigid' or 'none'; got {solar_rotation!r}.")
     if raster_frame not in _FRAMES:
@@ -106,7 +133,7 @@ class View:
     simultaneous: bool = False
 
     def transform(self, to: Observation, delay: float = 0.0) -> SphereTransform:
-        """DirectionTransform to another image.
+        """Transform of directions to another image.
 
         Parameters
         ----------
@@ -256,14 +283,34 @@ def _separation(a: Observation, b: Observation) -> float:
 
 
 def describe_rotation(modelling: Modelling) -> str:
-    """How the Sun turns, in words."""
+    """How the Sun turns, in words.
+
+    Parameters
+    ----------
+    modelling : `Modelling`
+    """
     return _MEANING[modelling.solar_rotation]
 
 
 def image_transform(
     target: Image, image: Image, modelling: Modelling
 ) -> tuple[DirectionTransform | None, dict[str, str]]:
-    """DirectionTransform from a target to one image, if it is not negligible, and what was assumed for it."""
+    """Transform of directions from a target to one image, if it is not negligible, and what was assumed for it.
+
+    Parameters
+    ----------
+    target : `~sunalign.images.Image`
+    image : `~sunalign.images.Image`
+        Its data are not looked at.
+    modelling : `Modelling`
+
+    Returns
+    -------
+    `~sunalign.geometry.mapping.DirectionTransform` or `None`
+        `None` where nothing moves by more than `~sunalign.geometry.simpler.NEGLIGIBLE`.
+    `dict`
+        What was assumed, in words, by what it is about.
+    """
     named = {"solar rotation": describe_rotation(modelling)}
     if _nothing_between(target, image):
         return None, named
@@ -286,7 +333,7 @@ def image_transform(
     if effect < NEGLIGIBLE:
         return None, assumptions
     if len(transform.elapsed) == 1:
-        linear = _linear(transform, target.grid, image.grid)
+        linear = one_matrix(transform, target.grid, image.grid)
         if linear is not None:
             return linear, assumptions
     elif view.trajectory is not None:
@@ -309,59 +356,6 @@ def _nothing_between(target: Image, image: Image) -> bool:
         + 2 * abs(float(a.radius.to_value(u.m)) / distance - 1)
     )
     return moved * lever < NEGLIGIBLE * min(image.grid.pixel_size)
-
-
-def _net(grid: PixelGrid, n: int, margin: float) -> tuple[np.ndarray, np.ndarray]:
-    """Pixel coordinates of a net over a grid widened by a part of its size."""
-    ny, nx = grid.shape
-    reach_x, reach_y = margin * nx, margin * ny
-    x, y = np.meshgrid(
-        np.linspace(-0.5 - reach_x, nx - 0.5 + reach_x, n), np.linspace(-0.5 - reach_y, ny - 0.5 + reach_y, n)
-    )
-    return x, y
-
-
-def largest_effect(transform: DirectionTransform, target: PixelGrid, reference: PixelGrid) -> float:
-    """Largest displacement over the target, in pixels of the reference; inf where something gets hidden."""
-    x, y = _net(target, 17, 0.1)
-    columns = np.clip(x, -0.5, target.shape[1] - 0.5)
-    before = PixelMapping(target, reference)(x, y)
-    after = PixelMapping(target, reference, transform)(x, y, columns)
-    moved = np.hypot(after[0] - before[0], after[1] - before[1])
-    return float(np.where(np.isfinite(moved), moved, np.inf).max())
-
-
-def _linear(transform: DirectionTransform, target: PixelGrid, reference: PixelGrid) -> LinearTransform | None:
-    """Matrix that does what a transform does over the target and a quarter of its size around it, if there is one."""
-    if not (target.exact and reference.exact):
-        return None
-    x, y = _net(target, 9, 0.25)
-    to_x, to_y = PixelMapping(target, reference, transform)(x, y)
-    if not (np.isfinite(to_x) & np.isfinite(to_y)).all():
-        return None
-    # Two rounds of linear least squares for the eight numbers of a homography, the second one weighted so that it
-    # minimises distances in pixels; coordinates are scaled to the order of one.
-    scale = float(max(*target.shape, *reference.shape))
-    px, py, qx, qy = (a.ravel() / scale for a in (x, y, to_x, to_y))
-    one, nil, weight = np.ones_like(px), np.zeros_like(px), np.ones_like(px)
-    for _ in range(2):
-        rows = np.concatenate(
-            [
-                np.array([px, py, one, nil, nil, nil, -qx * px, -qx * py]).T / weight[:, None],
-                np.array([nil, nil, nil, px, py, one, -qy * px, -qy * py]).T / weight[:, None],
-            ]
-        )
-        h = np.linalg.lstsq(rows, np.concatenate([qx / weight, qy / weight]), rcond=None)[0]
-        weight = h[6] * px + h[7] * py + 1
-    matrix = np.append(h, 1.0).reshape(3, 3)
-    shrink = np.diag([1 / scale, 1 / scale, 1.0])
-    homography = np.linalg.inv(shrink) @ matrix @ shrink
-    linear = LinearTransform(reference.matrix @ homography @ target.inverse)
-    x, y = _net(target, 24, 0.25)
-    exact = PixelMapping(target, reference, transform)(x, y)
-    near = PixelMapping(target, reference, linear)(x, y)
-    worst = np.hypot(exact[0] - near[0], exact[1] - near[1])
-    return linear if np.isfinite(worst).all() and worst.max() < NEGLIGIBLE else None
 
 
 def _parallax(view: View, seen: Observation, modelling: Modelling) -> dict[str, str]:

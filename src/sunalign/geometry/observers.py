@@ -70,14 +70,28 @@ class Observation:
 
 
 def observation_of(image: Image, observer: SkyCoord, date: Time) -> Observation:
-    """Who took an image, with an observer and a date that its header may not give."""
+    """Who took an image, with an observer and a date that its header may not give.
+
+    Parameters
+    ----------
+    image : `~sunalign.images.Image`
+    observer : `~astropy.coordinates.SkyCoord`
+        Where it was taken from; without an ``obstime`` it is a position at ``date``.
+    date : `~astropy.time.Time`
+        When, which its header may not say.
+    """
     place = observer_position(observer, date)
     when = date if observer.obstime is None else observer.obstime
     return Observation(image.name, place, date, image.meta, float(place.longitude - stonyhurst_zero(when)))
 
 
 def spacecraft(header: Mapping[str, Any]) -> str:
-    """Name of the spacecraft: OBSRVTRY, else the first part of TELESCOP."""
+    """Name of the spacecraft: OBSRVTRY, else the first part of TELESCOP; empty where a header has neither.
+
+    Parameters
+    ----------
+    header : mapping
+    """
     for key in ("OBSRVTRY", "TELESCOP"):
         value = header.get(key) or header.get(key.lower())
         if isinstance(value, str) and value.strip():
@@ -86,7 +100,13 @@ def spacecraft(header: Mapping[str, Any]) -> str:
 
 
 def same_observer(a: Observation, b: Observation) -> bool:
-    """Whether two images can come from one spacecraft, or from two that look from practically one place."""
+    """Whether two images can come from one spacecraft, or from two that look from practically one place.
+
+    Parameters
+    ----------
+    a, b : `Observation`
+        At their own times; what a spacecraft flies between them is allowed for.
+    """
     gap = abs(float((a.date - b.date).to_value(u.s)))
     # Two names of one spacecraft ('SOLO' and 'Solar Orbiter') are not told from two spacecraft; places are.
     own = _OWN_SLACK + _OWN_SPEED * gap

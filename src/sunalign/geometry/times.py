@@ -58,7 +58,13 @@ class StepTimes:
         return np.broadcast_to(interpolate_columns(self.seconds, columns), columns.shape)
 
     def on(self, grid: PixelGrid) -> StepTimes:
-        """Times of the columns of a grid, cropped or binned, from those of the grid it was made of."""
+        """Times of the columns of a grid, cropped or binned, from those of the grid it was made of.
+
+        Parameters
+        ----------
+        grid : `~sunalign.geometry.coordinates.PixelGrid`
+            Made of the grid that these times belong to.
+        """
         x0, bx = grid.to_base[:2]
         if len(self.seconds) == 1:
             return self
@@ -66,7 +72,13 @@ class StepTimes:
         return StepTimes(self.epoch, interpolate_columns(self.seconds, columns), self.origin)
 
     def at(self, columns: np.ndarray | float) -> Time:
-        """Times at columns."""
+        """Times at columns.
+
+        Parameters
+        ----------
+        columns : `numpy.ndarray` or `float`
+            0-based; between and beyond those that are listed, times run on linearly.
+        """
         return self.epoch + self(columns) * u.s
 
     @property
@@ -89,6 +101,13 @@ def interpolate_columns(table: np.ndarray, columns: np.ndarray) -> np.ndarray:
     """Values at columns of a table with one value a column along its last axis; linear between and beyond them.
 
     From a table of a single column come single values.
+
+    Parameters
+    ----------
+    table : `numpy.ndarray`, shape (..., n)
+        One value a column.
+    columns : `numpy.ndarray`
+        0-based, fractions too.
     """
     if table.shape[-1] == 1:
         return table[..., 0]
@@ -102,6 +121,11 @@ def header_times(image: Image) -> StepTimes | None:
 
     Columns run on linearly beyond those that are listed; see `StepTimes.on`.
 
+    Parameters
+    ----------
+    image : `~sunalign.images.Image`
+        Whose ``source`` has the header.
+
     Raises
     ------
     ~sunalign.exceptions.ImageError
@@ -114,7 +138,13 @@ def header_times(image: Image) -> StepTimes | None:
 
 
 def header_runs_along_rows(image: Image) -> bool:
-    """Whether the raster steps of an image as it was read follow each other along its axis y, and not along x."""
+    """Whether the raster steps of an image as it was read follow each other along its axis y, and not along x.
+
+    Parameters
+    ----------
+    image : `~sunalign.images.Image`
+        Not yet transposed.
+    """
     axis = _time_axis(_header(image), image)
     if axis is None:
         return False
@@ -123,7 +153,14 @@ def header_runs_along_rows(image: Image) -> bool:
 
 
 def refuse_sit_and_stare(header: Mapping[str, Any], name: str) -> None:
-    """Raise an `~sunalign.exceptions.ImageError` for an image of one slit position, exposed again and again."""
+    """Raise an `~sunalign.exceptions.ImageError` for an image of one slit position, exposed again and again.
+
+    Parameters
+    ----------
+    header : mapping
+    name : `str`
+        What the error calls the image.
+    """
     still = standing_still(header, name)
     if still is not None:
         raise ImageError(still)

@@ -78,7 +78,16 @@ def _of_map(source: GenericMap, name: str) -> Image:
 
 
 def map_image(source: GenericMap, data: np.ndarray, name: str) -> Image:
-    """Image of a map, with data that may stand for the map's own."""
+    """Image of a map.
+
+    Parameters
+    ----------
+    source : `~sunpy.map.GenericMap`
+    data : `numpy.ndarray`, shape (ny, nx)
+        Float64 with NaN, which may stand for the map's own.
+    name : `str`
+        How to speak of it in messages.
+    """
     with quiet_about_metadata():
         readable = readable_map(source)
         grid, unit = pixel_grid(map_wcs(readable, name), source.data.shape, name), source.unit
@@ -104,7 +113,14 @@ def _several(source: Any) -> str:
 
 
 def map_wcs(source: GenericMap, name: str) -> WCS:
-    """Celestial WCS of a map, with what its own ``wcs`` leaves out of its header."""
+    """Celestial WCS of a map, with what its own ``wcs`` leaves out of its header.
+
+    Parameters
+    ----------
+    source : `~sunpy.map.GenericMap`
+    name : `str`
+        How to speak of it in messages.
+    """
     if misread_by_map(source.meta):
         return celestial_wcs(source.meta, name)
     try:
@@ -171,7 +187,22 @@ def _(source: Any) -> Image:
 
 
 def read_map(path: str | os.PathLike[str]) -> GenericMap:
-    """Open the first image with celestial axes of a FITS file as a Map, or say what is wrong with the file."""
+    """Open the first image with celestial axes of a FITS file as a Map.
+
+    Parameters
+    ----------
+    path : path-like
+
+    Returns
+    -------
+    `~sunpy.map.GenericMap`
+        In memory; the file is closed.
+
+    Raises
+    ------
+    ~sunalign.exceptions.ImageError
+        Says what is wrong with the file.
+    """
     path = Path(path)
     if not path.exists():
         raise ImageError(no_file(path))

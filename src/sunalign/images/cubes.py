@@ -147,7 +147,22 @@ def _reduced(values: np.ndarray, sky: CubeSky, reduce: Reduction) -> np.ndarray:
 
 
 def off_slit(meta: Mapping[str, Any], sky: CubeSky, n_rows: int, name: str) -> np.ndarray:
-    """Rows of a SPICE window that are not well inside the slit."""
+    """Rows of a SPICE window that are not well inside the slit.
+
+    Parameters
+    ----------
+    meta : mapping
+        Of the window.
+    sky : `~sunalign.images._cube_sky.CubeSky`
+        Which way its rows run over the detector.
+    n_rows : `int`
+    name : `str`
+        How to speak of the cube in messages.
+
+    Returns
+    -------
+    `numpy.ndarray` of `bool`, shape (n_rows,)
+    """
     none = np.zeros(n_rows, bool)
     if "SPICE" not in str(meta.get("INSTRUME", "")).upper():
         return none
