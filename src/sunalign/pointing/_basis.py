@@ -79,9 +79,16 @@ def _roughness(knots: np.ndarray) -> np.ndarray:
 
 
 def beyond_affine(functions: np.ndarray, valid: np.ndarray, degree: int = 1) -> np.ndarray:
-    """What is left of functions of the columns, shape (n, k), without the mean and trend of their valid columns.
+    """What is left of functions of the columns without the mean and trend of their valid columns.
 
-    With ``degree=0`` the trend stays.
+    Parameters
+    ----------
+    functions : `numpy.ndarray`, shape (n, k)
+        Columns of the raster first.
+    valid : `numpy.ndarray` of `bool`, shape (n,)
+        Columns that count.
+    degree : `int`
+        1 takes mean and trend, 0 the mean alone.
     """
     if valid.sum() < degree + 2:
         return np.zeros_like(functions)

@@ -79,7 +79,13 @@ class Region:
     spots: Spots
 
     def seen(self, eye: Eye) -> tuple[Layer, ...]:
-        """Brightness on the sky, in solar radii west and north of the centre: a layer for each octave of widths."""
+        """Brightness on the sky, in solar radii west and north of the centre: a layer for each octave of widths.
+
+        Parameters
+        ----------
+        eye : `Eye`
+            Where it is looked at from.
+        """
         x, y, z = _towards(self.spots.position, eye)
         visible = np.logical_not(_hidden(x, y, z, eye.distance))
         scale = 1 / (1 - z[visible] / eye.distance)
@@ -138,19 +144,45 @@ def _deposit(row: Array, column: Array, flux: Array, shape: tuple[int, ...]) -> 
 
 @lru_cache(maxsize=8)
 def loops(recipe: Recipe, n: int) -> tuple[Region, ...]:
-    """The loops of a Sun, ``n`` bundles above each active region."""
+    """The loops of a Sun.
+
+    Parameters
+    ----------
+    recipe : `Recipe`
+    n : `int`
+        Bundles above each active region.
+    """
     rng = np.random.default_rng([recipe.seed, 6])
     return tuple(_region(lon, lat, n, rng) for lon, lat in region_places(recipe))
 
 
 @lru_cache(maxsize=256)
 def seen(region: Region, eye: Eye) -> tuple[Layer, ...]:
-    """`Region.seen`, kept: an image is sampled many times from one place."""
+    """`Region.seen`, kept: an image is sampled many times from one place.
+
+    Parameters
+    ----------
+    region : `Region`
+    eye : `Eye`
+    """
     return region.seen(eye)
 
 
 def brightness(region: Region, eye: Eye, west: Array, north: Array) -> Array:
-    """Of one region, relative to the quiet Sun, at points in solar radii from the centre; shape of the points."""
+    """Brightness of one region, relative to the quiet Sun.
+
+    Parameters
+    ----------
+    region : `Region`
+    eye : `Eye`
+    west, north : `numpy.ndarray`
+        Points, in solar radii from the centre of the disc.
+
+    Returns
+    -------
+    `numpy.ndarray`
+        Shape of the points.
+    """
     layers = seen(region, eye)
     total = np.zeros(west.shape)
     if not layers:

@@ -143,7 +143,13 @@ class Scene:
         return texture(self._recipe)
 
     def replace(self, **changes: Any) -> "Scene":
-        """The same scene with some options changed."""
+        """The same scene with some options changed.
+
+        Parameters
+        ----------
+        **changes
+            Options of the scene by name.
+        """
         return Scene(**{f.name: getattr(self, f.name) for f in fields(self)} | changes)
 
     @u.quantity_input

@@ -58,6 +58,19 @@ def simulated(
     error: PointingError | None,
     scene: Scene,
 ) -> Simulated:
+    """Observation of which the header is wrong and the truth known.
+
+    Parameters
+    ----------
+    data : `numpy.ndarray`, shape (ny, nx)
+    header : callable
+        Makes the header for a pointing.
+    pointing : ``Pointing``
+        The true one.
+    error : `PointingError` or `None`
+        Correction that the target's header needs; `None` for none.
+    scene : `Scene`
+    """
     error = error or PointingError()
     return Simulated(
         target=sunpy.map.Map(data, header(error.undo(pointing))),
@@ -68,8 +81,28 @@ def simulated(
 
 
 def when(scene: Scene, observer: Observer | None, time: Any) -> Time:
+    """Time of an observation.
+
+    Parameters
+    ----------
+    scene : `Scene`
+        For its epoch, where nothing else says when.
+    observer : `~astropy.coordinates.SkyCoord`, callable or `None`
+        For its ``obstime``, if it has one.
+    time : {parse_time_types} or `None`
+        As told.
+    """
     return time_of(observer, time, scene.time)
 
 
 def who(observer: Observer | None, time: Time) -> Observer:
+    """Observer, by default at 1 AU over the meridian that faces Earth.
+
+    Parameters
+    ----------
+    observer : `~astropy.coordinates.SkyCoord`, callable or `None`
+        As told.
+    time : `~astropy.time.Time`
+        Of the observation.
+    """
     return position(time=time) if observer is None else observer

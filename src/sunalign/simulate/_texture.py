@@ -40,13 +40,29 @@ class Grid:
 
     @classmethod
     def around(cls, lon: float, lat: float, extent: tuple[float, float], cell: float) -> "Grid":
-        """Grid centred on a position, ``extent`` = (longitude, latitude) degrees wide."""
+        """Grid centred on a position.
+
+        Parameters
+        ----------
+        lon, lat : `float`
+            Degrees.
+        extent : `tuple` of `float`
+            Width in longitude and height in latitude, degrees.
+        cell : `float`
+            Degrees.
+        """
         n_lon, n_lat = (round(e / cell) + 1 for e in extent)
         return cls(lon - (n_lon - 1) / 2 * cell, lat - (n_lat - 1) / 2 * cell, cell, (n_lat, n_lon))
 
     @classmethod
     def whole_sun(cls, cell: float) -> "Grid":
-        """Grid from -180 to 180 degrees of longitude and from pole to pole."""
+        """Grid from -180 to 180 degrees of longitude and from pole to pole.
+
+        Parameters
+        ----------
+        cell : `float`
+            Degrees; a whole number of them makes 180.
+        """
         return cls(-180 + cell / 2, -90 + cell / 2, cell, (round(180 / cell), round(360 / cell)))
 
     @property
@@ -60,7 +76,18 @@ class Grid:
         return np.asarray(self.lon + self.cell * np.arange(self.shape[1]))
 
     def indices(self, lon: Array, lat: Array) -> Array:
-        """Fractional (row, column) of positions in degrees, shape (2, ...)."""
+        """Rows and columns of positions, in fractions.
+
+        Parameters
+        ----------
+        lon, lat : `numpy.ndarray`
+            Degrees, of one shape.
+
+        Returns
+        -------
+        `numpy.ndarray`, shape (2, ...)
+            Row first.
+        """
         index = np.empty((2, *lon.shape))
         np.subtract(lat, self.lat, out=index[0])
         np.subtract(lon, self.lon, out=index[1])
@@ -86,7 +113,16 @@ class Layer:
 
     @classmethod
     def through(cls, values: Array, grid: Grid, *, wrap: bool = False) -> "Layer":
-        """Interpolate ``values``; with ``wrap`` the grid goes once round the Sun."""
+        """Interpolate values.
+
+        Parameters
+        ----------
+        values : `numpy.ndarray`, shape (n_lat, n_lon)
+        grid : `Grid`
+            Where they are.
+        wrap : `bool`
+            Whether the grid goes once round the Sun.
+        """
         if wrap:
             values = np.pad(values, ((0, 0), (WRAP, WRAP)), mode="wrap")
             grid = Grid(grid.lon - WRAP * grid.cell, grid.lat, grid.cell, (values.shape[0], values.shape[1]))
@@ -127,7 +163,22 @@ class Texture:
 
 @dataclass(frozen=True)
 class Recipe:
-    """What a texture depends on; angles in degrees."""
+    """What a texture depends on; angles in degrees.
+
+    Parameters
+    ----------
+    seed : `int`
+    center, extent : `tuple` of `float`
+        Middle of the finely resolved window, and its width and height: longitude, latitude.
+    cell : `float`
+        Of the window.
+    n_active_regions : `int`
+        Over the whole Sun.
+    bright_points : `float`
+        Per square degree.
+    evolving : `bool`
+        Whether the fine structure of the window changes with time.
+    """
 
     seed: int
     center: tuple[float, float]
@@ -140,7 +191,12 @@ class Recipe:
 
 @lru_cache(maxsize=12)
 def texture(recipe: Recipe) -> Texture:
-    """Paint the Sun of a recipe; the last few are kept."""
+    """Paint the Sun of a recipe; the last few are kept.
+
+    Parameters
+    ----------
+    recipe : `Recipe`
+    """
     sources = _Sources.draw(recipe)
     sun = Grid.whole_sun(GLOBAL_CELL)
     rng = np.random.default_rng([recipe.seed, 1])

@@ -32,15 +32,34 @@ class View(NamedTuple):
     aged: Array
 
     def flattened(self, shape: tuple[int, ...]) -> "View":
-        """One value for each of the flattened points, except where one does for all."""
+        """One value for each of the flattened points, except where one does for all.
+
+        Parameters
+        ----------
+        shape : `tuple` of `int`
+            Of the points before they were flattened.
+        """
         return View(*(a if a.ndim == 0 else np.broadcast_to(a, shape).reshape(-1) for a in self))
 
     def part(self, block: slice) -> "View":
-        """Fields for a block of the flattened points."""
+        """Fields for a block of the flattened points.
+
+        Parameters
+        ----------
+        block : slice
+            Of the flattened points.
+        """
         return View(*(a if a.ndim == 0 else a[block] for a in self))
 
 
 def unit_vectors(lon: Array, lat: Array) -> tuple[Array, Array, Array]:
+    """Unit vectors of angles: to where both are nil, to longitude 90 degrees, and to the pole.
+
+    Parameters
+    ----------
+    lon, lat : `numpy.ndarray`
+        Radians, of one shape.
+    """
     cos_lat = np.cos(lat)
     return cos_lat * np.cos(lon), cos_lat * np.sin(lon), np.sin(lat)
 
@@ -48,6 +67,14 @@ def unit_vectors(lon: Array, lat: Array) -> tuple[Array, Array, Array]:
 def surface_points(vectors: tuple[Array, Array, Array], view: View, rsun: float) -> tuple[Array, Array, Array, Array]:
     """
     Where lines of sight meet the sphere, or pass nearest to its centre when they miss it.
+
+    Parameters
+    ----------
+    vectors : `tuple` of three `numpy.ndarray`
+        Unit vectors from the observer: to the centre of the Sun, west and north.
+    view : `View`
+    rsun : `float`
+        Radius of the sphere, metres.
 
     Returns
     -------
@@ -73,7 +100,19 @@ def surface_points(vectors: tuple[Array, Array, Array], view: View, rsun: float)
 
 
 def rim_points(vectors: tuple[Array, Array, Array], view: View) -> tuple[Array, Array]:
-    """Inertial longitude, and sine of the latitude, of the limb in the same direction from the centre of the disc."""
+    """Limb in the same direction from the centre of the disc.
+
+    Parameters
+    ----------
+    vectors : `tuple` of three `numpy.ndarray`
+        As in `surface_points`.
+    view : `View`
+
+    Returns
+    -------
+    lon, sin_lat : `numpy.ndarray`
+        Inertial longitude in radians, and sine of the heliographic latitude.
+    """
     _, west, north = vectors
     away = np.maximum(np.hypot(west, north), 1e-12)
     x, y = west / away, north / away

@@ -22,6 +22,10 @@ def misread_by_map(header: Mapping[str, Any]) -> bool:
     """Whether a header says more of its coordinates than the ``wcs`` of a Map made with it.
 
     A Map leaves out SIP polynomials, and takes the second axis to be in the unit of the first.
+
+    Parameters
+    ----------
+    header : mapping
     """
     values = {str(key).upper(): header[key] for key in header}
     ctypes, units = ([str(values.get(f"{key}{i}", "")).strip().upper() for i in (1, 2)] for key in ("CTYPE", "CUNIT"))

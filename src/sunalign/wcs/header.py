@@ -28,7 +28,12 @@ _READ = re.compile(rf"{_INDEXED.pattern}|{_SIP.pattern}|PV\d+_\d+$|(LON|LAT)POLE
 
 
 def plain_values(header: Mapping[str, Any]) -> dict[str, Any]:
-    """Keywords, upper case, that place an image on the sky; undefined ones are left out."""
+    """Keywords, upper case, that place an image on the sky; undefined ones are left out.
+
+    Parameters
+    ----------
+    header : mapping
+    """
     return {
         str(key).upper(): header[key]
         for key in header
@@ -37,7 +42,13 @@ def plain_values(header: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def sky_axes(values: dict[str, Any]) -> tuple[int, int] | None:
-    """Numbers, from 1, of the longitude and the latitude axis; `None` where there are not exactly one and one."""
+    """Numbers, from 1, of the longitude and the latitude axis; `None` where there are not exactly one and one.
+
+    Parameters
+    ----------
+    values : `dict`
+        As from `plain_values`.
+    """
     ctypes = _ctypes(values)
     lon = [i for i, ctype in ctypes.items() if _LONGITUDE.match(ctype)]
     lat = [i for i, ctype in ctypes.items() if _LATITUDE.match(ctype)]
@@ -49,7 +60,22 @@ def _ctypes(values: dict[str, Any]) -> dict[int, str]:
 
 
 def wcs_header(values: dict[str, Any]) -> fits.Header:
-    """Only what places pixels on the sky: other axes keep their part of the linear map and lose their meaning."""
+    """Only what places pixels on the sky: other axes keep their part of the linear map and lose their meaning.
+
+    Parameters
+    ----------
+    values : `dict`
+        As from `plain_values`.
+
+    Returns
+    -------
+    `~astropy.io.fits.Header`
+
+    Raises
+    ------
+    ~sunalign.exceptions.CorrectionError
+        If there is no celestial pair of axes.
+    """
     ctypes, axes = _ctypes(values), sky_axes(values)
     if axes is None:
         raise CorrectionError(no_celestial(ctypes.values()))
@@ -99,12 +125,33 @@ def _n_axes(values: dict[str, Any]) -> int:
 
 
 def has_matrix(values: dict[str, Any], name: str) -> bool:
-    """Whether there is any element of "PC" or "CD"."""
+    """Whether there is any element of "PC" or "CD".
+
+    Parameters
+    ----------
+    values : `dict`
+        As from `plain_values`.
+    name : `str`
+        ``"PC"`` or ``"CD"``.
+    """
     return any(re.match(rf"{name}\d+_\d+$", key) for key in values)
 
 
 def unit_of(values: dict[str, Any], axis: int) -> u.UnitBase:
-    """Unit of a world axis (0-based), degrees where it is not said."""
+    """Unit of a world axis (0-based), degrees where it is not said.
+
+    Parameters
+    ----------
+    values : `dict`
+        As from `plain_values`.
+    axis : `int`
+        0-based.
+
+    Raises
+    ------
+    ~sunalign.exceptions.CorrectionError
+        If it is no angle.
+    """
     text = str(values.get(f"CUNIT{axis + 1}", "deg")).strip().lower() or "deg"
     try:
         unit = u.Unit(text)
@@ -117,7 +164,13 @@ def unit_of(values: dict[str, Any], axis: int) -> u.UnitBase:
 
 
 def no_celestial(ctypes: Iterable[str]) -> str:
-    """Say that a header has no celestial axes."""
+    """Say that a header has no celestial axes.
+
+    Parameters
+    ----------
+    ctypes : iterable of `str`
+        Of all axes.
+    """
     return (
         f"The header has no celestial axes to correct (CTYPE: {', '.join(c or 'none' for c in ctypes) or 'none'}); "
         f"one longitude and one latitude axis such as HPLN-TAN and HPLT-TAN are needed."

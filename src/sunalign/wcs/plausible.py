@@ -121,7 +121,13 @@ def _no_latitude(cards: Mapping[str, Any], name: str) -> str | None:
 
 
 def number_of(value: Any) -> float:
-    """A card's value as a number, NaN where it is none."""
+    """A card's value as a number, NaN where it is none.
+
+    Parameters
+    ----------
+    value : object
+        As a header has it.
+    """
     try:
         return float(value)
     except (TypeError, ValueError):

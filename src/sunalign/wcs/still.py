@@ -23,6 +23,10 @@ def has_no_extent(header: Mapping[str, Any]) -> bool:
     """Whether the first pixel axis of a header, of solar longitude, leads nowhere because the slit stood still.
 
     So it says by its study type or by times that run along that axis; a CDELT of 0 alone is a fault.
+
+    Parameters
+    ----------
+    header : mapping
     """
     if str(_get(header, "CTYPE1", ""))[2:4].upper() != "LN" or not _stares(header):
         return False
@@ -43,7 +47,13 @@ def _stares(header: Mapping[str, Any]) -> bool:
 
 
 def with_extent(header: Mapping[str, Any]) -> Any:
-    """Copy of a header, of its own type, whose raster axis leads across the slit at a right angle to it."""
+    """Copy of a header, of its own type, whose raster axis leads across the slit at a right angle to it.
+
+    Parameters
+    ----------
+    header : mapping
+        For which `has_no_extent` is true.
+    """
     wide = copied(header)
     step = float(_get(header, "CDELT2", 1.0))
     if _get(header, "CD1_2") is not None or _get(header, "CD2_2") is not None:
