@@ -167,7 +167,7 @@ def _known(free: bool, pointing: Any, target: Any, image: Image) -> tuple[list[T
         table = None if pointing == "ignore" else _table_of(target, required=pointing == "file")
         if table is None or not (free or pointing == "file"):
             return [], _neglected(table, image, asked=pointing == "ignore")
-        templates, words = [table_template(table.to_table(), "file")], table.said
+        templates, words = [table_template(table.to_table(), "file")], table.description
     if not templates:
         return [], {}
     return templates, {"pointing of the columns": f"{words}: {'its gain is fitted' if free else 'applied'}"}
@@ -197,5 +197,5 @@ def _neglected(table: FileTable | None, image: Image, *, asked: bool) -> dict[st
     said = {} if asked else neglected(image)
     if table is None and not named:
         return said
-    what = table.said if table is not None else f"tables named by the header ({', '.join(named)})"
+    what = table.description if table is not None else f"tables named by the header ({', '.join(named)})"
     return {**said, "pointing of the columns": f"{what}: neglected"}

@@ -62,20 +62,20 @@ def with_changes(
     for before, after in swapped:
         cards[cards.index(before)] = after
     known = plain_values(hdu.header)
-    place = 1 + max(i for i, key in enumerate(keywords) if key in known)
+    start = 1 + max(i for i, key in enumerate(keywords) if key in known)
     new = [*(_number_card(key, changes[key]) for key in added), *inserted]
-    cards[place:place] = new
+    cards[start:start] = new
     history = [card for line in lines for card in _history_cards(line)]
-    said: dict[str, Any] = {"replaced": replaced, "added": added, "history": len(history)}
+    record: dict[str, Any] = {"replaced": replaced, "added": added, "history": len(history)}
     if inserted:
-        said["inserted"] = [card.rstrip() for card in inserted]
+        record["inserted"] = [card.rstrip() for card in inserted]
     if swapped:
-        said["swapped"] = [[before.rstrip(), after.rstrip()] for before, after in swapped]
-    record = json.dumps(said, separators=(",", ":"))
+        record["swapped"] = [[before.rstrip(), after.rstrip()] for before, after in swapped]
+    text = json.dumps(record, separators=(",", ":"))
     end = len(cards)
-    while end > place + len(new) and not cards[end - 1].strip():
+    while end > start + len(new) and not cards[end - 1].strip():
         end -= 1  # before any blank cards kept free at the end
-    cards[end:end] = [*history, *_long_string(f"{RECORD}{step}", record)]
+    cards[end:end] = [*history, *_long_string(f"{RECORD}{step}", text)]
     return replace(hdu, cards=tuple(cards))
 
 

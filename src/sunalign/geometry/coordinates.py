@@ -331,11 +331,11 @@ def _to_pixels(wcs: WCS, lon: np.ndarray, lat: np.ndarray) -> list[np.ndarray]:
         return plain
     shape = np.shape(plain[0])
     x, y = (np.array(values, float).ravel() for values in plain)
-    seen = np.isfinite(x) & np.isfinite(y)
-    if seen.any():
+    on_sky = np.isfinite(x) & np.isfinite(y)
+    if on_sky.any():
         # Far finer than the steps of a numerical derivative; where the polynomials turn back, it ends all the same.
-        sky = (np.broadcast_to(values, shape).ravel()[seen] for values in (lon, lat))
-        x[seen], y[seen] = wcs.all_world2pix(*sky, 0, tolerance=1e-9, maxiter=30, quiet=True)
+        sky = (np.broadcast_to(values, shape).ravel()[on_sky] for values in (lon, lat))
+        x[on_sky], y[on_sky] = wcs.all_world2pix(*sky, 0, tolerance=1e-9, maxiter=30, quiet=True)
     return [x.reshape(shape), y.reshape(shape)]
 
 

@@ -144,18 +144,18 @@ class View:
         """
         rates = ROTATION["none" if self.simultaneous else self.modelling.solar_rotation]
         if self.simultaneous:
-            place, elapsed = self.observation.position, np.zeros(1)
+            position, elapsed = self.observation.position, np.zeros(1)
             longitude: np.ndarray | float = self.observation.stonyhurst - to.stonyhurst
         else:
             seconds = self.seconds + delay
             still = self.trajectory is None or self.modelling.raster_frame == "header"
-            place = self.observation.position if still else self.trajectory.position(seconds)  # type: ignore[union-attr]
-            longitude = place.longitude - to.position.longitude
+            position = self.observation.position if still else self.trajectory.position(seconds)  # type: ignore[union-attr]
+            longitude = position.longitude - to.position.longitude
             elapsed = float((to.date - self.observation.date).to_value(u.s)) - seconds
         return SphereTransform(
             radius=self.radius,
-            distance=np.atleast_1d(place.distance),
-            latitude=np.atleast_1d(place.latitude),
+            distance=np.atleast_1d(position.distance),
+            latitude=np.atleast_1d(position.latitude),
             longitude=np.atleast_1d(longitude),
             elapsed=elapsed,
             rates=rates,
@@ -192,7 +192,7 @@ def views_of(
         return None
     now = Time("J2000")
     date = target.date or (times.at((target.grid.shape[1] - 1) / 2) if times is not None else now)
-    seen = observation_of(target, observers[0], date)
+    observation = observation_of(target, observers[0], date)
     others = [
         observation_of(image, observer, when or date)
         for image, observer, when in zip(references, observers[1:], dates, strict=True)
@@ -204,10 +204,12 @@ def views_of(
         if not times.is_instant:
             assumptions["raster frame"] = _FRAMES[modelling.raster_frame]
         if (not times.is_instant or abs(seconds[0]) > 1e-3) and modelling.raster_frame == "step":
-            trajectory = observer_trajectory(seen, others, float(np.ptp([*seconds, 0.0])), modelling.observer_motion)
+            trajectory = observer_trajectory(
+                observation, others, float(np.ptp([*seconds, 0.0])), modelling.observer_motion
+            )
             assumptions["observer motion"] = trajectory.source
     radius = _sphere(target.meta) + float(modelling.height.to_value(u.m))
-    return View(seen, seconds, trajectory, radius, modelling, simultaneous), others, assumptions
+    return View(observation, seconds, trajectory, radius, modelling, simultaneous), others, assumptions
 
 
 def _without_dates(
@@ -276,9 +278,7 @@ def _sphere(header: Mapping[str, Any]) -> float:
 
 def _separation(a: Observation, b: Observation) -> float:
     """Angle between two observers in Stonyhurst coordinates, radians."""
-    mine, theirs = (
-        ObserverPosition(seen.stonyhurst, seen.position.latitude, seen.position.distance) for seen in (a, b)
-    )
+    mine, theirs = (ObserverPosition(one.stonyhurst, one.position.latitude, one.position.distance) for one in (a, b))
     return float(mine.separation(theirs))
 
 
@@ -317,9 +317,9 @@ def image_transform(
     found = views_of(target, [image], modelling)
     if found is None:
         return None, named
-    view, (seen,), assumptions = found
+    view, (other,), assumptions = found
     assumptions = named | assumptions
-    same = same_observer(view.observation, seen)
+    same = same_observer(view.observation, other)
     if modelling.solar_rotation == "none":
         # Frozen: a feature is where it was, for a spacecraft that is where it was.
         assumptions = {k: v for k, v in assumptions.items() if k in ("solar rotation", "observers", "dates")}
@@ -327,8 +327,8 @@ def image_transform(
             return None, assumptions
         view = View(view.observation, view.seconds, None, view.radius, modelling, simultaneous=True)
     if not same:
-        assumptions |= _parallax(view, seen, modelling)
-    transform = view.transform(seen)
+        assumptions |= _parallax(view, other, modelling)
+    transform = view.transform(other)
     effect = largest_effect(transform, target.grid, image.grid)
     if effect < NEGLIGIBLE:
         return None, assumptions
@@ -358,19 +358,21 @@ def _nothing_between(target: Image, image: Image) -> bool:
     return moved * lever < NEGLIGIBLE * min(image.grid.pixel_size)
 
 
-def _parallax(view: View, seen: Observation, modelling: Modelling) -> dict[str, str]:
+def _parallax(view: View, other: Observation, modelling: Modelling) -> dict[str, str]:
     """Say what two places to look from mean, and warn where it matters."""
-    angle = _separation(view.observation, seen)
+    angle = _separation(view.observation, other)
     height = f"{modelling.height.to_value(u.Mm):g} Mm"
-    said = {"observers": f"{np.degrees(angle):.2f} deg apart, joined over a sphere {height} above the photosphere"}
+    assumptions = {
+        "observers": f"{np.degrees(angle):.2f} deg apart, joined over a sphere {height} above the photosphere"
+    }
     if angle > _WIDE:
-        per_mm = 1e6 * np.sin(angle) / (float(seen.position.distance) - view.radius) / ARCSEC
+        per_mm = 1e6 * np.sin(angle) / (float(other.position.distance) - view.radius) / ARCSEC
         warn_user(
-            f"The observers of {view.observation.name} and {seen.name} are {np.degrees(angle):.1f} degrees apart: "
+            f"The observers of {view.observation.name} and {other.name} are {np.degrees(angle):.1f} degrees apart: "
             f"every Mm of height above the {height} assumed displaces a structure by {per_mm:.2f} arcsec of parallax. "
             f"Set 'height' to where the emission comes from.",
         )
-    return said
+    return assumptions
 
 
 def warn_if_unknown(trajectory: Trajectory, view: View, reference: PixelGrid, duration: float | None = None) -> None:

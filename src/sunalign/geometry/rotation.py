@@ -1,7 +1,7 @@
 """What happens on the Sun between two images: rotation, and another place to look from, in closed form.
 
 Directions are those of `sunalign.geometry.coordinates`: 3-vectors in the frame of an observer, to the Sun's centre, to
-solar west (+Tx), to solar north (+Ty). Places are told in the heliocentric inertial frame (HCI, Fränz & Harper 2002,
+solar west (+Tx), to solar north (+Ty). Positions are in the heliocentric inertial frame (HCI, Fränz & Harper 2002,
 Planet. Space Sci. 50, 217), whose third axis is the Sun's rotation axis, so that rotation is an addition to a
 longitude.
 
@@ -160,7 +160,7 @@ class SphereTransform:
 
     A line of sight is cut with the sphere, the point turned by the Sun's rotation, and seen by the other observer
     (Thompson 2006, A&A 449, 791, equations 11 and 15 between the frames). Points that the other observer cannot see are
-    NaN. A line of sight that misses the sphere has no place on the Sun to be carried: it keeps its position angle and
+    NaN. A line of sight that misses the sphere meets no point that could turn: it keeps its position angle and
     its distance from the Sun's centre in metres, which for an observer who stays where he is means that it keeps its
     angles.
 

@@ -255,9 +255,9 @@ def _describe(wcs: WCS, frame: Any) -> None:
     if isinstance(observer, str):
         observer = get_body_heliographic_stonyhurst(observer, frame.obstime) if frame.obstime is not None else None
     if observer is not None:
-        place = SkyCoord(observer).transform_to(HeliographicStonyhurst(obstime=frame.obstime))
-        wcs.wcs.aux.hgln_obs, wcs.wcs.aux.hglt_obs = place.lon.to_value(u.deg), place.lat.to_value(u.deg)
-        wcs.wcs.aux.dsun_obs = place.radius.to_value(u.m)
+        position = SkyCoord(observer).transform_to(HeliographicStonyhurst(obstime=frame.obstime))
+        wcs.wcs.aux.hgln_obs, wcs.wcs.aux.hglt_obs = position.lon.to_value(u.deg), position.lat.to_value(u.deg)
+        wcs.wcs.aux.dsun_obs = position.radius.to_value(u.m)
     wcs.wcs.set()
 
 

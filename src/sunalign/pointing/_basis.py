@@ -71,9 +71,9 @@ def _roughness(knots: np.ndarray) -> np.ndarray:
     inner = np.unique(knots)
     step = np.diff(inner)
     total = np.zeros((count, count))
-    for places, weight in ((inner[:-1], 1 / 6), (inner[:-1] + step / 2, 4 / 6), (inner[1:], 1 / 6)):
+    for points, weight in ((inner[:-1], 1 / 6), (inner[:-1] + step / 2, 4 / 6), (inner[1:], 1 / 6)):
         # From the left in every interval: at a knot the two sides agree, for a cubic spline has two derivatives.
-        values = second(places)
+        values = second(points)
         total += (values.T * (weight * step)) @ values
     return total
 

@@ -258,13 +258,13 @@ def velocity_cards(observer: Observer, time: Time) -> Header:
     """
     span = 60 * u.s
 
-    def place(t: Time) -> Array:
+    def at(t: Time) -> Array:
         lon, lat, r = locate(observer, t)
         lon = lon + stonyhurst_zero(t)
         return np.array([r * np.cos(lat) * np.cos(lon), r * np.cos(lat) * np.sin(lon), r * np.sin(lat)])
 
-    velocity = (place(time + span / 2) - place(time - span / 2)) / span.to_value(u.s)
-    cards = {f"HCI{axis}_OBS": float(p) for axis, p in zip("XYZ", place(time), strict=True)}
+    velocity = (at(time + span / 2) - at(time - span / 2)) / span.to_value(u.s)
+    cards = {f"HCI{axis}_OBS": float(p) for axis, p in zip("XYZ", at(time), strict=True)}
     return cards | {f"HCI{axis}_VOB": float(v) for axis, v in zip("XYZ", velocity, strict=True)}
 
 

@@ -78,7 +78,7 @@ class Region:
     lat: float
     spots: Spots
 
-    def seen(self, eye: Eye) -> tuple[Layer, ...]:
+    def layers(self, eye: Eye) -> tuple[Layer, ...]:
         """Brightness on the sky, in solar radii west and north of the centre: a layer for each octave of widths.
 
         Parameters
@@ -157,15 +157,15 @@ def loops(recipe: Recipe, n: int) -> tuple[Region, ...]:
 
 
 @lru_cache(maxsize=256)
-def seen(region: Region, eye: Eye) -> tuple[Layer, ...]:
-    """`Region.seen`, kept: an image is sampled many times from one place.
+def layers_of(region: Region, eye: Eye) -> tuple[Layer, ...]:
+    """`Region.layers`, kept: an image is sampled many times from one place.
 
     Parameters
     ----------
     region : `Region`
     eye : `Eye`
     """
-    return region.seen(eye)
+    return region.layers(eye)
 
 
 def brightness(region: Region, eye: Eye, west: Array, north: Array) -> Array:
@@ -183,7 +183,7 @@ def brightness(region: Region, eye: Eye, west: Array, north: Array) -> Array:
     `numpy.ndarray`
         Shape of the points.
     """
-    layers = seen(region, eye)
+    layers = layers_of(region, eye)
     total = np.zeros(west.shape)
     if not layers:
         return total
@@ -269,5 +269,5 @@ def _haze(size: float, rng: np.random.Generator) -> Spots:
     n = 60
     radius = np.radians(size)
     width = rng.uniform(0.25, 0.7, n) * radius
-    place = np.stack([*(radius * rng.normal(0, 0.6, (2, n))), 0.6 * radius * rng.exponential(1, n)])
-    return Spots(place, width, 2 * np.pi * width**2 * 0.07 * rng.lognormal(0, 0.4, n))
+    position = np.stack([*(radius * rng.normal(0, 0.6, (2, n))), 0.6 * radius * rng.exponential(1, n)])
+    return Spots(position, width, 2 * np.pi * width**2 * 0.07 * rng.lognormal(0, 0.4, n))

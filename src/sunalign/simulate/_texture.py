@@ -408,21 +408,21 @@ def _active_region(lon: float, lat: float, rng: np.random.Generator) -> list[Spo
     size = rng.uniform(1.6, 3.2)
     tilt = np.radians(rng.normal(0, 12))
     along, across = np.array([np.cos(tilt), np.sin(tilt)]), np.array([-np.sin(tilt), np.cos(tilt)])
-    place = np.array([lon, lat])
+    position = np.array([lon, lat])
 
-    haze = place + size * rng.normal(0, 0.5, (6, 2))
-    core = place + np.outer(rng.normal(0, 0.8, 8) * size, along) + np.outer(rng.normal(0, 0.3, 8) * size, across)
+    haze = position + size * rng.normal(0, 0.5, (6, 2))
+    core = position + np.outer(rng.normal(0, 0.8, 8) * size, along) + np.outer(rng.normal(0, 0.3, 8) * size, across)
     parts = [
         _spots(haze[:, 0], haze[:, 1], size * rng.uniform(0.4, 0.9, 6), rng.uniform(0.4, 1.2, 6)),
         _spots(core[:, 0], core[:, 1], rng.uniform(0.12, 0.35, 8), rng.lognormal(1.4, 0.5, 8)),
     ]
     for sign, fraction in ((0, 0.65), (-1, 0.175), (1, 0.175)):
-        parts.append(_loops(place, size, along, across, round(64 * fraction), sign, rng))
+        parts.append(_loops(position, size, along, across, round(64 * fraction), sign, rng))
     return parts
 
 
 def _loops(
-    place: Array, size: float, along: Array, across: Array, n: int, side: int, rng: np.random.Generator
+    position: Array, size: float, along: Array, across: Array, n: int, side: int, rng: np.random.Generator
 ) -> Spots:
     """
     Draw ``n`` loops as chains of spots, bright at their feet.
@@ -431,7 +431,9 @@ def _loops(
     """
     t = np.linspace(0, 1, 160)
     feet = [
-        place + np.outer(s * rng.uniform(0.25, 1.3, n) * size, along) + np.outer(rng.normal(0, 0.3, n) * size, across)
+        position
+        + np.outer(s * rng.uniform(0.25, 1.3, n) * size, along)
+        + np.outer(rng.normal(0, 0.3, n) * size, across)
         for s in ((-1, 1) if side == 0 else (side, side))
     ]
     if side:

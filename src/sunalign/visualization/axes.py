@@ -98,7 +98,7 @@ def picture_of(result: AlignmentResult) -> Picture:
     return Picture(np.asarray(data, float), grid)
 
 
-def places(result: AlignmentResult, matrix: np.ndarray, x: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:
+def picture_pixels(result: AlignmentResult, matrix: np.ndarray, x: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:
     """Where pixels of the target fall in the picture of the reference.
 
     Parameters

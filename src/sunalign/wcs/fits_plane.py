@@ -96,9 +96,9 @@ def first_on_sky(hdus: Sequence[Any], path: Path) -> Any:
     for _, hdu in images:
         if sky_axes(plain_values(hdu.header)) is not None:
             return hdu
-    seen = "; ".join(f"HDU {number}: CTYPE {_ctypes(hdu.header)}" for number, hdu in images[:4])
+    listed = "; ".join(f"HDU {number}: CTYPE {_ctypes(hdu.header)}" for number, hdu in images[:4])
     raise ImageError(
-        f"{path} has no celestial axes in any of its images ({seen}{'; ...' if len(images) > 4 else ''}); one "
+        f"{path} has no celestial axes in any of its images ({listed}{'; ...' if len(images) > 4 else ''}); one "
         f"longitude and one latitude axis such as HPLN-TAN and HPLT-TAN are needed."
     )
 
@@ -143,20 +143,21 @@ def plane_of(shape: Sequence[int], header: fits.Header, path: Path) -> Plane:
     return Plane((n - lat, n - lon), (lengths[lat], lengths[lon]), _renumbered(header, axes, len(lengths)))
 
 
-def one_position(name: str, seen: str) -> str:
+def one_position(name: str, evidence: str) -> str:
     """Say that an observation is of a single slit position; ``seen`` is by what one sees it.
 
     Parameters
     ----------
     name : `str`
         What to call the observation.
-    seen : `str`
+    evidence : `str`
         By what one sees it, such as a card of the header.
     """
     return (
-        f"{name} has one slit position only ({seen}): a sit-and-stare or a single exposure, and no image. As a target "
-        f"sunalign.align takes it all the same, by its path or as an NDCube with all of its axes; or align a raster of "
-        f"the same pointing, and write the correction into this one with sunalign.correct() or 'sunalign apply'."
+        f"{name} has one slit position only ({evidence}): a sit-and-stare or a single exposure, and no image. As a "
+        f"target sunalign.align takes it all the same, by its path or as an NDCube with all of its axes; or align a "
+        f"raster of the same pointing, and write the correction into this one with sunalign.correct() or "
+        f"'sunalign apply'."
     )
 
 

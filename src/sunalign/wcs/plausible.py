@@ -171,8 +171,8 @@ def pixel_grid(wcs: WCS, shape: Sequence[int], name: str) -> PixelGrid:
     # columns have the right one in them.
     scales = np.linalg.svd(wcs.pixel_scale_matrix, compute_uv=False) * 3600
     size = np.hypot(*wcs.pixel_scale_matrix.T) * 3600
-    seen = str(wcs.wcs.ctype[0]).startswith("HP")
-    coarsest, widest = (_COARSEST_SEEN, _WIDEST_SEEN) if seen else (_COARSEST, 400 * 3600.0)
+    from_observer = str(wcs.wcs.ctype[0]).startswith("HP")
+    coarsest, widest = (_COARSEST_SEEN, _WIDEST_SEEN) if from_observer else (_COARSEST, 400 * 3600.0)
     good = _FINEST <= scales[1] and scales[0] <= min(coarsest, _LONGEST * scales[1])
     if _on_one_line(scales, size):
         raise ImageError(_one_line(wcs, name))
