@@ -102,7 +102,15 @@ def _centre_of(reference: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, n
 
 
 def moved_scene(reference: np.ndarray, target: np.ndarray, reach: int) -> float:
-    """As `fixed_pattern`, of two arrays on one grid that have the same pixels; ``reach`` in pixels."""
+    """As `fixed_pattern`, of two arrays on one grid that have the same pixels.
+
+    Parameters
+    ----------
+    reference, target : `numpy.ndarray`, shape (ny, nx)
+        Scaled as they are compared; NaN where there is nothing.
+    reach : `int`
+        Largest shift that is looked at, in pixels.
+    """
     left = _unexplained(reference, target)
     # Only pixels that both have, or opposite shifts would compare different parts of the Sun.
     n = np.count_nonzero(np.isfinite(left))

@@ -61,7 +61,17 @@ class MappedImage:
     def positions(
         self, x: np.ndarray, y: np.ndarray, columns: np.ndarray | None = None, moment: int = 0
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Pixel coordinates of the image at pixel coordinates of the target; NaN where it cannot see."""
+        """Pixel coordinates of the image at pixel coordinates of the target; NaN where it cannot see.
+
+        Parameters
+        ----------
+        x, y : `numpy.ndarray`
+            Pixel coordinates of the target, of one shape.
+        columns : `numpy.ndarray`, optional
+            Target column whose time counts for each point; ``x`` by default.
+        moment : `int`
+            Which of the mappings.
+        """
         return self.mappings[moment](x, y, columns)
 
     def sample(self, x: np.ndarray, y: np.ndarray, columns: np.ndarray | None = None, moment: int = 0) -> np.ndarray:
@@ -79,7 +89,13 @@ class MappedImage:
     def sample_with_gradient(
         self, x: np.ndarray, y: np.ndarray, columns: np.ndarray | None = None, moment: int = 0
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Values and their derivatives by the pixel coordinates of the target."""
+        """Values and their derivatives by the pixel coordinates of the target.
+
+        Parameters
+        ----------
+        x, y, columns, moment
+            As in `positions`.
+        """
         column, row, j = self.mappings[moment].with_jacobian(x, y, columns)
         value, by_column, by_row = self.spline.sample_with_gradient(column, row)
         return value, by_column * j[0, 0] + by_row * j[1, 0], by_column * j[0, 1] + by_row * j[1, 1]
@@ -105,29 +121,64 @@ class MappedImage:
         return y, x
 
     def cropped(self, window: Window) -> MappedImage:
-        """The part of rows and columns, all in memory."""
+        """The part of rows and columns, all in memory.
+
+        Parameters
+        ----------
+        window : pair of slice
+            Rows and columns, as `needed` gives them.
+        """
         return self.holding(self._loaded.crop(*window))
 
     def holding(self, image: Image) -> MappedImage:
-        """Same sky, other pixels: on the same grid or on one that was cut or binned from it."""
+        """Same sky, other pixels: on the same grid or on one that was cut or binned from it.
+
+        Parameters
+        ----------
+        image : `~sunalign.images.Image`
+        """
         mappings = tuple(replace(mapping, reference=image.grid) for mapping in self.mappings)
         return MappedImage(image, mappings, None, self.smoothing)
 
     def mapped(self, function: Transform) -> MappedImage:
-        """Replace the pixels."""
+        """Replace the pixels.
+
+        Parameters
+        ----------
+        function : callable
+            From an array of pixels to another of its shape.
+        """
         # Without its source: workers get a copy of all this.
         return self.holding(replace(self.image, data=function(self.data), source=None, meta={}))
 
     def smoothed(self, width: float) -> MappedImage:
-        """Smooth, by this width instead, before the spline is made."""
+        """Smooth, by this width instead, before the spline is made.
+
+        Parameters
+        ----------
+        width : `float`
+            Of the Gaussian, in pixels of the image; 0 for none.
+        """
         return replace(self.holding(self._loaded), smoothing=width)
 
     def can_be_binned(self, factor: int) -> bool:
-        """Whether two of the larger pixels are left along each side."""
+        """Whether two of the larger pixels are left along each side.
+
+        Parameters
+        ----------
+        factor : `int`
+            Pixels of a larger one, along either side.
+        """
         return min(self.data.shape) >= 2 * factor
 
     def binned(self, factor: int) -> MappedImage:
-        """Coarser version."""
+        """Coarser version.
+
+        Parameters
+        ----------
+        factor : `int`
+            Pixels of a larger one, along either side.
+        """
         return self.holding(self._loaded.binned(factor, factor))
 
     @property
@@ -136,7 +187,12 @@ class MappedImage:
 
 
 def is_surface(image: Image) -> bool:
-    """Whether an image is a map of the Sun's surface in heliographic coordinates."""
+    """Whether an image is a map of the Sun's surface in heliographic coordinates.
+
+    Parameters
+    ----------
+    image : `~sunalign.images.Image`
+    """
     return str(image.wcs.wcs.ctype[0]).startswith(("CRLN", "HGLN"))
 
 

@@ -88,7 +88,12 @@ def significance_of_peak(judge: Objective, surface: SearchSurface, x: np.ndarray
 
 
 def above_most(surface: SearchSurface) -> SearchSurface:
-    """Surface with its median as zero: a score may have any zero."""
+    """Surface with its median as zero: a score may have any zero.
+
+    Parameters
+    ----------
+    surface : `~sunalign.model.surface.SearchSurface`
+    """
     known = np.isfinite(surface.scores)
     middle = np.median(surface.scores[known]) if known.any() else 0.0
     return surface._replace(scores=surface.scores - middle)
