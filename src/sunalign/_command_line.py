@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import ast
+import sys
+from collections.abc import Iterable
 from typing import Any
 
 import astropy.units as u
@@ -14,6 +16,8 @@ __all__ = [
     "GOOD",
     "USAGE",
     "UsageError",
+    "add_plugin_options",
+    "keywords_of",
     "read_angle",
     "read_bounds",
     "read_duration",
@@ -31,6 +35,51 @@ GOOD, ERROR, USAGE, DOUBTFUL = 0, 1, 2, 3
 
 class UsageError(Exception):
     """The command line makes no sense."""
+
+
+def add_plugin_options(parser: Any) -> None:
+    """Define how plugins are chosen, and how the work is done.
+
+    Parameters
+    ----------
+    parser : `argparse.ArgumentParser`, or a group of arguments of one
+    """
+    parser.add_argument("--optimizer", metavar="NAME")
+    parser.add_argument("--metric", metavar="NAME")
+    parser.add_argument("--scaling", metavar="NAME", help="of the intensities: sqrt, log or linear")
+    parser.add_argument("--set", type=read_setting, nargs="+", action="extend", default=[], metavar="KEY=VALUE",
+                        dest="settings", help="options of the plugins, such as n_neighbors=60")  # fmt: skip
+    parser.add_argument("--n-jobs", type=int, metavar="N", help="worker processes; -1 for one a core")
+    parser.add_argument("-q", "--no-progress", action="store_true", help="no progress bar")
+
+
+def keywords_of(options: argparse.Namespace, names: Iterable[str], **others: Any) -> dict[str, Any]:
+    """Arguments for Python; what was not given is left to its defaults.
+
+    Parameters
+    ----------
+    options : `argparse.Namespace`
+        With what `add_plugin_options` defines.
+    names : iterable of `str`
+        Of those that are called the same in Python.
+    **others
+        Further arguments; `None` for one that was not given.
+
+    Raises
+    ------
+    UsageError
+        If one of them is given by ``--set`` too.
+    """
+    named = {name: getattr(options, name) for name in names} | others
+    named |= {
+        "on_doubt": "ignore",  # The summary and the exit code say it.
+        "progress": not options.no_progress and sys.stderr.isatty(),
+    }
+    loose = dict(options.settings)
+    twice = sorted({*named} & {*loose})
+    if twice:
+        raise UsageError(f"{', '.join(twice)} cannot be given by --set; see '{options.parser.prog} --help'.")
+    return {key: value for key, value in named.items() if value is not None} | loose
 
 
 def read_names(text: str) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 
 from sunalign._command_line import ERROR, GOOD
 
-__all__ = ["message_of", "pipe_closed", "tidy"]
+__all__ = ["message_of", "pipe_closed", "tidy", "typed"]
 
 
 def pipe_closed(error: BrokenPipeError) -> int:
@@ -66,7 +66,7 @@ def tidy(debug: bool) -> Iterator[None]:
             finally:
                 for warning in caught:
                     if debug or issubclass(warning.category, SunalignUserWarning):
-                        print(f"sunalign: warning: {_typed(str(warning.message))}", file=sys.stderr)
+                        print(f"sunalign: warning: {typed(str(warning.message))}", file=sys.stderr)
     finally:
         log.setLevel(level)
 
@@ -83,7 +83,7 @@ def message_of(error: Exception) -> str:
 
     text = str(error.args[0] if isinstance(error, KeyError) and error.args else error)
     # What stands in a manifest has the names that it has in Python.
-    text = text if isinstance(error, ManifestError) else _typed(text)
+    text = text if isinstance(error, ManifestError) else typed(text)
     if isinstance(error, OSError) and error.filename and error.strerror:
         return f"{error.filename}: {error.strerror}."
     # Errors meant for the user are whole sentences; of the others the kind says more than the message.
@@ -96,6 +96,9 @@ _TYPED = {
     "overwrite=True": "--overwrite",
     "hdus='all'": "--hdus all",
     "'tolerance'": "--tolerance",
+    "'retry'": "--retry",
+    "'shard'": "--shard",
+    "'timeout'": "--timeout",
     "'max_shift'": "--max-shift",
     "max_shift": "--max-shift",
     "max_gap": "--max-gap",
@@ -110,6 +113,12 @@ _TYPED = {
 _PYTHON = re.compile("|".join(rf"(?<![\w-]){re.escape(name)}(?!\w)" for name in sorted(_TYPED, key=len, reverse=True)))
 
 
-def _typed(text: str) -> str:
-    """Message with options as they are typed."""
+def typed(text: str) -> str:
+    """Message with options as they are typed.
+
+    Parameters
+    ----------
+    text : `str`
+        With the names that they have in Python.
+    """
     return _PYTHON.sub(lambda match: _TYPED[match[0]], text)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import sunalign
 from sunalign._command_line import DOUBTFUL, ERROR, GOOD, USAGE, UsageError
-from sunalign._command_messages import message_of, pipe_closed, tidy
+from sunalign._command_messages import message_of, pipe_closed, tidy, typed
 
 __all__ = ["main"]
 
@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return code
     except UsageError as error:
         options.parser.print_usage(sys.stderr)
-        print(f"sunalign: error: {error}", file=sys.stderr)
+        print(f"sunalign: error: {typed(str(error))}", file=sys.stderr)
         raise SystemExit(USAGE) from None
     except KeyboardInterrupt:
         print("sunalign: interrupted", file=sys.stderr)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,13 +15,14 @@ from sunalign._command_line import (
     DOUBTFUL,
     GOOD,
     UsageError,
+    add_plugin_options,
+    keywords_of,
     read_angle,
     read_bounds,
     read_duration,
     read_names,
-    read_setting,
 )
-from sunalign.files.command import add_windows, check_paths, same_path
+from sunalign.files.command import add_windows, check_page, check_paths, same_path
 
 if TYPE_CHECKING:
     from astropy.time import Time
@@ -89,14 +89,8 @@ def _add_search(parser: argparse.ArgumentParser) -> None:
     search.add_argument("--max-shift", type=read_angle, metavar="ANGLE", help="largest shift (default: 120arcsec)")
     search.add_argument("--bounds", type=read_bounds, nargs="+", action="extend", default=[], metavar="NAME=LOW,HIGH",
                         help="such as scale_x=0.9,1.1 or rotation=-1deg,1deg")  # fmt: skip
-    search.add_argument("--optimizer", metavar="NAME")
-    search.add_argument("--metric", metavar="NAME")
-    search.add_argument("--scaling", metavar="NAME", help="of the intensities: sqrt, log or linear")
-    search.add_argument("--set", type=read_setting, nargs="+", action="extend", default=[], metavar="KEY=VALUE",
-                        dest="settings", help="options of the plugins, such as n_neighbors=60")  # fmt: skip
-    search.add_argument("--n-jobs", type=int, metavar="N", help="worker processes; -1 for one a core")
+    add_plugin_options(search)
     search.add_argument("--rng", type=int, metavar="SEED", help="for optimizers that draw")
-    search.add_argument("-q", "--no-progress", action="store_true", help="no progress bar")
 
 
 def _add_output(parser: argparse.ArgumentParser) -> None:
@@ -196,34 +190,13 @@ def _where_it_is(result: AlignmentResult, options: argparse.Namespace) -> Alignm
 
 
 def _keywords(options: argparse.Namespace) -> dict[str, Any]:
-    """Arguments of `sunalign.align`; what was not given is left to its defaults."""
-    named = {
-        "fit": options.fit,
-        "max_shift": options.max_shift,
-        "bounds": dict(options.bounds) or None,
-        "optimizer": options.optimizer,
-        "metric": options.metric,
-        "reference_builder": options.reference_builder,
-        "scaling": options.scaling,
-        "n_jobs": options.n_jobs,
-        "rng": options.rng,
-        "on_doubt": "ignore",  # The summary and the exit code say it.
-        "progress": not options.no_progress and sys.stderr.isatty(),
-    }
-    loose: Mapping[str, Any] = dict(options.settings)
-    twice = sorted({*named} & {*loose})
-    if twice:
-        raise UsageError(f"{', '.join(twice)} cannot be given by --set; see '{options.parser.prog} --help'.")
-    return {key: value for key, value in named.items() if value is not None} | dict(loose)
+    names = ("fit", "max_shift", "optimizer", "metric", "reference_builder", "scaling", "n_jobs", "rng")
+    return keywords_of(options, names, bounds=dict(options.bounds) or None)
 
 
 def _check_outputs(options: argparse.Namespace) -> None:
     """Refuse before an hour of computation what would be refused after it."""
-    from sunalign.visualization.report import json_path
-
-    if options.report is not None and options.report.suffix.lower() not in (".html", ".htm"):
-        raise UsageError(f"--report is a page such as report.html; got {options.report}.")
-    beside = None if options.report is None else json_path(options.report)
+    beside = check_page(options.report)
     if beside is not None and same_path(beside, options.json):
         options.json = None  # The JSON beside the page is what --json would write.
     outputs = {
@@ -238,7 +211,7 @@ def _check_outputs(options: argparse.Namespace) -> None:
     inputs = dict.fromkeys(getattr(options, "reference", ()), "REFERENCE")
     if not options.overwrite:
         inputs[options.target] = "TARGET"
-    check_paths({option: path for option, path in outputs.items() if path is not None}, inputs, options.overwrite)
+    check_paths(outputs, inputs, options.overwrite)
     _check_pointing(options)
     if options.plot is not None:
         _check_figure(options.plot)

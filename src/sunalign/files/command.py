@@ -12,7 +12,7 @@ from typing import Any
 from sunalign._command_line import ERROR, GOOD, UsageError, read_hdus, read_pixels
 from sunalign._command_messages import message_of
 
-__all__ = ["add_apply", "add_undo", "add_windows", "check_paths", "same_path"]
+__all__ = ["add_apply", "add_undo", "add_windows", "check_page", "check_paths", "same_path"]
 
 
 def add_apply(command: Callable[..., argparse.ArgumentParser]) -> None:
@@ -121,13 +121,35 @@ def _with_suffix(path: Path, suffix: str) -> Path:
     return path.with_name(f"{path.name.removesuffix(ending)}{suffix}{ending}")
 
 
-def check_paths(outputs: Mapping[str, Path], inputs: Mapping[Path, str], overwrite: bool) -> None:
+def check_page(report: Path | None) -> Path | None:
+    """Where the JSON of a report goes; `None` where none is asked for.
+
+    Parameters
+    ----------
+    report : `~pathlib.Path` or `None`
+        Of the page.
+
+    Raises
+    ------
+    UsageError
+        If that is the name of no page.
+    """
+    from sunalign.visualization.report import json_path
+
+    if report is None:
+        return None
+    if report.suffix.lower() not in (".html", ".htm"):
+        raise UsageError(f"--report is a page such as report.html; got {report}.")
+    return json_path(report)
+
+
+def check_paths(outputs: Mapping[str, Path | None], inputs: Mapping[Path, str], overwrite: bool) -> None:
     """Refuse outputs that cannot be written, and one file by two names.
 
     Parameters
     ----------
     outputs : mapping
-        The path of each file to be written, by what the user gave it as: ``"-o"``.
+        The path of each file to be written, by what the user gave it as: ``"-o"``; `None` for one not asked for.
     inputs : mapping
         What each file that may not be written over is called, by its path.
     overwrite : `bool`
@@ -144,6 +166,8 @@ def check_paths(outputs: Mapping[str, Path], inputs: Mapping[Path, str], overwri
 
     names = {os.path.realpath(path): name for path, name in inputs.items()}
     for option, path in outputs.items():
+        if path is None:
+            continue
         check_output(Path(os.path.realpath(path)), overwrite)
         if (other := names.setdefault(os.path.realpath(path), option)) != option:
             raise UsageError(f"{option} and {other} are the same file {path}.")
