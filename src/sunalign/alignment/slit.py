@@ -42,7 +42,7 @@ from sunalign.model.intensity import IntensityScaling
 from sunalign.model.problem import Problem
 from sunalign.pointing.displaced import displaced
 from sunalign.wcs.celestial import celestial_wcs
-from sunalign.wcs.header import plain_values, sky_axes
+from sunalign.wcs.header import card_of, plain_values, sky_axes
 from sunalign.wcs.metadata import add_history, copied, history_entry, update_cards
 from sunalign.wcs.plausible import unusable
 from sunalign.wcs.readable import quiet_about_metadata
@@ -264,14 +264,7 @@ def _mean_image(data: np.ndarray) -> np.ndarray:
 
 
 def _is_still(header: Mapping[str, Any]) -> bool:
-    return has_no_extent(header) or str(_get(header, "STUDYTYP", "")).lower().startswith("sit")
-
-
-def _get(header: Mapping[str, Any], key: str, default: Any = None) -> Any:
-    value = header.get(key)
-    if value is None:
-        value = header.get(key.lower())
-    return default if value is None else value
+    return has_no_extent(header) or str(card_of(header, "STUDYTYP", "")).lower().startswith("sit")
 
 
 def _header_slit(source: Any, data: np.ndarray, mask: Any, header: Mapping[str, Any], name: str) -> Slit | None:

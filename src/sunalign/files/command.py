@@ -134,7 +134,7 @@ def check_page(report: Path | None) -> Path | None:
     UsageError
         If that is the name of no page.
     """
-    from sunalign.visualization.report import json_path
+    from sunalign.files.io import json_path
 
     if report is None:
         return None

@@ -213,6 +213,17 @@ def write_json(path: str | os.PathLike[str], document: Any, overwrite: bool) -> 
     return Path(path)
 
 
+def json_path(path: str | os.PathLike[str]) -> Path:
+    """Where the JSON of a report goes: ``report.html`` has ``report.json`` beside it.
+
+    Parameters
+    ----------
+    path : path-like
+        Of the page.
+    """
+    return Path(path).with_suffix(".json")
+
+
 def load_correction(path: str | os.PathLike[str]) -> Correction:
     """Read what `save_correction` wrote.
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,7 +20,9 @@ from astropy.time import Time
 from sunalign.exceptions import AlignmentError
 from sunalign.geometry.coordinates import nearest_turn
 from sunalign.geometry.rotation import ObserverPosition, observer_position, stonyhurst_zero
-from sunalign.images import Image
+
+if TYPE_CHECKING:
+    from sunalign.images import Image
 
 __all__ = ["AU", "Observation", "Trajectory", "observation_of", "observer_trajectory", "same_observer", "spacecraft"]
 

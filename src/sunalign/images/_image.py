@@ -24,8 +24,9 @@ from sunpy.map import GenericMap
 from sunalign.exceptions import ImageError, warn_user
 from sunalign.geometry.coordinates import PixelGrid
 from sunalign.geometry.dates import Dates, read_dates, wcs_dates, without_dates
-from sunalign.geometry.times import StepTimes, header_runs_along_rows, header_times
+from sunalign.geometry.times import StepTimes
 from sunalign.images.cube_times import cube_runs_along_rows, cube_times
+from sunalign.images.header_times import header_runs_along_rows, header_times
 from sunalign.wcs.celestial import flat_wcs
 from sunalign.wcs.distortion import without_distortion
 from sunalign.wcs.readable import dates_itself, quiet_about_metadata, readable_map

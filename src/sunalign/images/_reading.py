@@ -23,14 +23,13 @@ from ndcube.ndcube_sequence import NDCubeSequenceBase
 from sunpy.map import GenericMap, MapSequence
 
 from sunalign.exceptions import ImageError, describe_error
-from sunalign.geometry.times import refuse_sit_and_stare
 from sunalign.images._image import Image, along_steps, clean_data
 from sunalign.images.cubes import spectral_image
 from sunalign.wcs.celestial import celestial_wcs, two_axes
 from sunalign.wcs.distortion import misread_by_map
 from sunalign.wcs.fits_plane import first_on_sky, no_file, one_position, plane_of
 from sunalign.wcs.header import plain_values, sky_axes
-from sunalign.wcs.plausible import number_of, pixel_grid, unusable
+from sunalign.wcs.plausible import number_of, pixel_grid, refuse_sit_and_stare, unusable
 from sunalign.wcs.readable import quiet_about_metadata, readable_map
 
 __all__ = ["map_image", "map_wcs", "read_map", "to_image"]

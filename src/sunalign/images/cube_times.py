@@ -22,8 +22,10 @@ from astropy.wcs.wcsapi import BaseLowLevelWCS
 from sunalign.exceptions import ImageError
 from sunalign.geometry.coordinates import PixelGrid, direction
 from sunalign.geometry.dates import wcs_dates
-from sunalign.geometry.times import StepTimes, interpolate_columns, refuse_sit_and_stare, time_epoch
+from sunalign.geometry.times import StepTimes, interpolate_columns
 from sunalign.images._cube_sky import unwrapped
+from sunalign.images.header_times import time_epoch
+from sunalign.wcs.plausible import refuse_sit_and_stare
 
 if TYPE_CHECKING:
     from sunalign.images import Image

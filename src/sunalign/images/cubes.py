@@ -24,11 +24,10 @@ import astropy.units as u
 from ndcube.ndcube import NDCubeBase
 
 from sunalign.exceptions import ImageError
-from sunalign.geometry.times import refuse_sit_and_stare
 from sunalign.images._cube_sky import CubeSky, cube_sky, window_name
 from sunalign.images._image import Image, along_steps, clean_data
 from sunalign.images._wavelengths import interval, lines, selected
-from sunalign.wcs.plausible import pixel_grid
+from sunalign.wcs.plausible import pixel_grid, refuse_sit_and_stare
 
 __all__ = ["CHOICES", "CubeSky", "cube_sky", "lines", "spectral_image", "window_name"]
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from sunalign.result import AlignmentResult
 
-__all__ = ["json_path", "write_report"]
+__all__ = ["write_report"]
 
 _MEANINGS = {
     "shift_x": "added to Tx at the pivot",
@@ -49,17 +49,6 @@ border-bottom: 1px solid #d8dee4; } td:first-child, td:nth-child(2) { white-spac
 figure { margin: 1rem 0; } img { max-width: 100%; height: auto; } figcaption { color: #59636e; }
 .good { color: #1a7f37; } .doubtful { color: #b35900; } code { font-size: .9em; overflow-wrap: anywhere; }
 """.strip()
-
-
-def json_path(path: str | os.PathLike[str]) -> Path:
-    """Where the JSON of a report goes: ``report.html`` has ``report.json`` beside it.
-
-    Parameters
-    ----------
-    path : path-like
-        Of the page.
-    """
-    return Path(path).with_suffix(".json")
 
 
 def write_report(
@@ -120,7 +109,7 @@ def write_both(
     `~pathlib.Path`
         Of the page.
     """
-    from sunalign.files.io import atomic_write
+    from sunalign.files.io import atomic_write, json_path
 
     path = Path(path)
     if path.suffix.lower() not in (".html", ".htm"):

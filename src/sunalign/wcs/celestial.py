@@ -16,9 +16,8 @@ from astropy.wcs.wcsapi import BaseLowLevelWCS
 
 from sunalign.exceptions import CorrectionError, ImageError
 from sunalign.geometry.dates import read_dates
-from sunalign.geometry.times import refuse_sit_and_stare
 from sunalign.wcs.header import plain_values, wcs_header
-from sunalign.wcs.plausible import unusable
+from sunalign.wcs.plausible import refuse_sit_and_stare, unusable
 from sunalign.wcs.sky_part import SkyPart
 
 __all__ = ["celestial_wcs", "flat_wcs", "sky_numbers", "two_axes"]

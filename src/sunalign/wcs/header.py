@@ -13,7 +13,7 @@ from astropy.io import fits
 
 from sunalign.exceptions import CorrectionError
 
-__all__ = ["has_matrix", "no_celestial", "plain_values", "sky_axes", "unit_of", "wcs_header"]
+__all__ = ["card_of", "has_matrix", "no_celestial", "plain_values", "sky_axes", "unit_of", "wcs_header"]
 
 #: Ways of old to say helioprojective, which sunpy reads as gnomonic too.
 _OLD_CTYPES = {"SOLAR-X": "HPLN-TAN", "SOLAR_X": "HPLN-TAN", "SOLARX": "HPLN-TAN",
@@ -25,6 +25,23 @@ _INDEXED = re.compile(r"(CTYPE|CRPIX|CRVAL|CDELT|CUNIT)(\d+)$|(PC|CD)(\d+)_(\d+)
 _SIP = re.compile(r"([AB]P?)_(ORDER|\d+_\d+)$")
 #: What is ever looked at. A broken card elsewhere in a header is none of our business.
 _READ = re.compile(rf"{_INDEXED.pattern}|{_SIP.pattern}|PV\d+_\d+$|(LON|LAT)POLE$|WCSAXES$|CROTA\d*$|[XY]CEN$")
+
+
+def card_of(header: Mapping[str, Any], key: str, default: Any = None) -> Any:
+    """Value of a card in a FITS header, a sunpy MetaDict or a dictionary of either case.
+
+    Parameters
+    ----------
+    header : mapping
+    key : `str`
+        Upper case.
+    default : object
+        For a card that is not there, or undefined.
+    """
+    value = header.get(key)
+    if value is None:
+        value = header.get(key.lower())
+    return default if value is None else value
 
 
 def plain_values(header: Mapping[str, Any]) -> dict[str, Any]:
