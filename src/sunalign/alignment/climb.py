@@ -45,7 +45,16 @@ class Columns(Protocol):
     """What is known of where the columns of a target point."""
 
     def applied(self, reference: Reference, image: Image, pivot: tuple[float, float]) -> Reference:
-        """Reference as a target sees it whose columns point where they are known to."""
+        """Reference as a target sees it whose columns point where they are known to.
+
+        Parameters
+        ----------
+        reference : `~sunalign.model.reference.Reference`
+        image : `~sunalign.images.Image`
+            The target.
+        pivot : `tuple` of `float`
+            Pixel ``(x, y)`` of the target about which scale and rotation act.
+        """
 
 
 class Climb(NamedTuple):
@@ -97,7 +106,17 @@ class Images:
     columns: Columns | None = None
 
     def model(self, builder: ReferenceBuilder, metric: Metric, search: Search, min_overlap: float) -> ForwardModel:
-        """Forward model with the reference that a builder makes."""
+        """Forward model with the reference that a builder makes.
+
+        Parameters
+        ----------
+        builder : `~sunalign.abc.ReferenceBuilder`
+        metric : `~sunalign.abc.Metric`
+        search : `~sunalign.alignment.search.Search`
+            How far the target may be moved, by which the reference is cut.
+        min_overlap : `float`
+            From 0 to 1.
+        """
         grid = self.target.grid
         built = build_reference(builder, self.references, self.target, reach(search.limits, search.begin, grid))
         check_field(grid, self.target.name, built.pixel_size)

@@ -64,7 +64,14 @@ class PointingRequest:
     slit: Slit | None = None
 
     def check(self, metric: Metric, working_grid: str) -> None:
-        """Refuse, before any work, what cannot be done."""
+        """Refuse, before any work, what cannot be done.
+
+        Parameters
+        ----------
+        metric : `~sunalign.abc.Metric`
+        working_grid : `str`
+            ``"target"`` or ``"reference"``.
+        """
         if working_grid != "target" and (self.free or self.templates):
             raise AlignmentError(
                 "On the reference's grid the columns of the target are no longer what was taken at one time; "
@@ -74,7 +81,14 @@ class PointingRequest:
             check_metric(metric)
 
     def check_lookup(self, corrector: Corrector, image: Image) -> None:
-        """Refuse, before any work, to write lookups that could not be written after it."""
+        """Refuse, before any work, to write lookups that could not be written after it.
+
+        Parameters
+        ----------
+        corrector : `~sunalign.abc.Corrector`
+        image : `~sunalign.images.Image`
+            The target.
+        """
         if self.free and image.transposed and getattr(corrector, "lookup", None) is not None:
             raise AlignmentError(
                 f"{image.name} has latitude along its first axis, and so the raster steps along its second; lookups "
@@ -82,7 +96,16 @@ class PointingRequest:
             )
 
     def applied(self, reference: Reference, image: Image, pivot: tuple[float, float]) -> Reference:
-        """Reference as it is seen with a pointing that is known."""
+        """Reference as it is seen with a pointing that is known.
+
+        Parameters
+        ----------
+        reference : `~sunalign.model.reference.Reference`
+        image : `~sunalign.images.Image`
+            The target.
+        pivot : `tuple` of `float`
+            Pixel ``(x, y)`` of the target about which scale and rotation act.
+        """
         if self.free or not self.templates:
             return reference
         return displaced(reference, in_pixels(image.grid, pivot) @ known_pointing(self.templates, image))
@@ -117,7 +140,12 @@ class PointingRequest:
         return Followed(climbed._replace(model=model, found=better), answer.drift, answer.extra)
 
     def stored(self, result: AlignmentResult) -> AlignmentResult:
-        """Result whose corrected target holds the pointing of the columns, where it can, and which says where it is."""
+        """Result whose corrected target holds the pointing of the columns, where it can, and which says where it is.
+
+        Parameters
+        ----------
+        result : `~sunalign.AlignmentResult`
+        """
         if result.drift is None or result.drift.refused:
             return result
         if isinstance(result.aligned, Path):

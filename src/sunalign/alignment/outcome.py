@@ -34,7 +34,13 @@ class Judgement(NamedTuple):
 
 
 def check_on_doubt(on_doubt: str) -> None:
-    """Refuse what is no answer to a doubt."""
+    """Refuse what is no answer to a doubt.
+
+    Parameters
+    ----------
+    on_doubt : `str`
+        ``"warn"``, ``"raise"`` or ``"ignore"``.
+    """
     if on_doubt not in ("warn", "raise", "ignore"):
         raise ValueError(f"'on_doubt' is 'warn', 'raise' or 'ignore'; got {on_doubt!r}.")
 
@@ -42,7 +48,11 @@ def check_on_doubt(on_doubt: str) -> None:
 def judge(climbed: Climb, wavering: np.ndarray | float = 0.0) -> Judgement:
     """Errors of the parameters and signs of a wrong answer.
 
-    ``wavering`` is what the uncertainty of something else adds to the covariance of the parameters.
+    Parameters
+    ----------
+    climbed : `~sunalign.alignment.climb.Climb`
+    wavering : `numpy.ndarray`, shape (p, p), or `float`
+        What the uncertainty of something else adds to the covariance of the parameters.
     """
     problem, space = climbed.model.problem, climbed.model.space
     found = climbed.found
@@ -110,7 +120,14 @@ def _record(plugin: Plugin) -> dict[str, Any]:
 
 
 def announce(result: AlignmentResult, on_doubt: str) -> None:
-    """Log the result; warn or raise where it is doubtful, as was asked for."""
+    """Log the result; warn or raise where it is doubtful, as was asked for.
+
+    Parameters
+    ----------
+    result : `~sunalign.AlignmentResult`
+    on_doubt : `str`
+        As in `check_on_doubt`.
+    """
     log.debug(result.summary())
     if result.success or on_doubt == "ignore":
         return

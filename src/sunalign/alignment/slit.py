@@ -106,11 +106,23 @@ class Slit:
         return _timed(image, times)
 
     def prepared(self, mask: np.ndarray | None, limits: Any) -> Slit:
-        """With pixels of the exposures left out."""
+        """With pixels of the exposures left out.
+
+        Parameters
+        ----------
+        mask, limits
+            As in `~sunalign.alignment.inputs.prepare`.
+        """
         return replace(self, exposures=_timed(prepare(self.exposures, mask, limits, "target"), self.times))
 
     def fit(self, fit: str | Sequence[str]) -> tuple[tuple[str, ...], dict[str, str]]:
-        """What of a fit can be determined, and an assumption that names what cannot."""
+        """What of a fit can be determined, and an assumption that names what cannot.
+
+        Parameters
+        ----------
+        fit : `str` or sequence of `str`
+            As a caller of `sunalign.align` gave it.
+        """
         words: list[str] = []
         for word in (fit,) if isinstance(fit, str) else fit:
             words += ["scale_x", "scale_y"] if word == "scale" else [word]
