@@ -166,7 +166,16 @@ def _let_go(jobs: Sequence[Job], store: Store, run: str) -> None:
 def selected(
     manifest: Manifest, shard: tuple[int, int] | str | None = None, task: str | Sequence[str] | None = None
 ) -> list[Task]:
-    """Tasks of a shard, or those with some ids."""
+    """Tasks of a shard, or those with some ids.
+
+    Parameters
+    ----------
+    manifest : `Manifest`
+    shard : `tuple` of `int` or `str`, optional
+        As in ``chosen_shard``.
+    task : `str` or sequence of `str`, optional
+        Ids.
+    """
     tasks = chosen_shard(manifest.tasks, shard)
     if task is None:
         return tasks
@@ -180,7 +189,17 @@ def selected(
 def planned(
     out: str | os.PathLike[str], settings: Settings, retry: Collection[str], tasks: Iterable[Task]
 ) -> Iterator[Plan]:
-    """What a run would do; nothing is done."""
+    """What a run would do; nothing is done.
+
+    Parameters
+    ----------
+    out : path-like
+        Directory of the archive.
+    settings : ``Settings``
+    retry : collection of `str`
+        States to be done again.
+    tasks : iterable of `Task`
+    """
     return plan_tasks(tasks, Store(out), settings, retry)
 
 
