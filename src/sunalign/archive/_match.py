@@ -180,13 +180,7 @@ def head_of(path: str | os.PathLike[str]) -> Image:
 
 
 def span_of(path: str | os.PathLike[str]) -> tuple[float, float]:
-    """First and last time of a target, in seconds of Unix.
-
-    Parameters
-    ----------
-    path : path-like
-        FITS file.
-    """
+    """First and last time of a target, in seconds of Unix."""
     image = head_of(path)
     times = image.times
     if times is None:

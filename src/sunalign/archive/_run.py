@@ -189,17 +189,7 @@ def selected(
 def planned(
     out: str | os.PathLike[str], settings: Settings, retry: Collection[str], tasks: Iterable[Task]
 ) -> Iterator[Plan]:
-    """What a run would do; nothing is done.
-
-    Parameters
-    ----------
-    out : path-like
-        Directory of the archive.
-    settings : ``Settings``
-    retry : collection of `str`
-        States to be done again.
-    tasks : iterable of `Task`
-    """
+    """What a run would do; nothing is done."""
     return plan_tasks(tasks, Store(out), settings, retry)
 
 

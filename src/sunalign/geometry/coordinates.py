@@ -69,18 +69,7 @@ def angles(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def tangent_basis(tx: float, ty: float) -> np.ndarray:
-    """The plane that touches the sky at a direction.
-
-    Parameters
-    ----------
-    tx, ty : `float`
-        Longitude and latitude of the direction, radians.
-
-    Returns
-    -------
-    `numpy.ndarray`, shape (3, 3)
-        Rows: the direction, and the unit vectors of growing Tx and growing Ty there.
-    """
+    """Rows: the direction of (tx, ty) in radians and the unit vectors of growing Tx and growing Ty there."""
     return np.array(
         [
             direction(tx, ty),

@@ -132,13 +132,7 @@ class SplineImage:
     def sample_grid_with_gradient(
         self, matrix: np.ndarray, shape: tuple[int, int]
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """As `sample_grid`, with the derivatives by x and y of the image.
-
-        Parameters
-        ----------
-        matrix, shape
-            As in `sample_grid`.
-        """
+        """As `sample_grid`, with the derivatives by x and y of the image."""
         value, by_x, by_y = self._on_grid(matrix, shape, with_gradient=True)
         return value, by_x, by_y
 
