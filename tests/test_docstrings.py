@@ -12,8 +12,8 @@ import sunalign
 
 PAGES = Path(__file__).parents[1] / "docs" / "reference"
 
-#: Part of the functions that only the package itself calls which may do without: name and type say all of them.
-UNSAID = 0.15
+#: Part of all functions with arguments, public or not, that have the section; of ndcube's 0.78 have, of aiapy's 0.95.
+MOST = 0.8
 
 
 def public_modules():
@@ -86,3 +86,24 @@ def test_every_argument_of_what_is_public_is_described(module):
     for name in loaded.__all__:
         problems += problems_of(name, getattr(loaded, name))
     assert problems == []
+
+
+def functions_of(module):
+    """Functions and methods that a module defines and that do not begin with an underscore, with their docstrings."""
+    for name, member in vars(module).items():
+        if name.startswith("_") or getattr(member, "__module__", None) != module.__name__:
+            continue
+        if inspect.isclass(member):
+            yield from ((f"{name}.{method}", function, texts) for method, function, texts in methods(member))
+        elif inspect.isfunction(inspect.unwrap(member)):
+            yield name, member, [member.__doc__]
+
+
+def test_most_functions_of_the_package_say_what_their_arguments_are():
+    said, unsaid = [], []
+    for module in map(importlib.import_module, all_modules()):
+        for name, function, texts in functions_of(module):
+            if arguments(function):
+                (unsaid if undocumented(function, *texts) else said).append(f"{module.__name__}.{name}")
+    part = len(said) / len(said + unsaid)
+    assert part >= MOST, f"{100 * part:.0f} % do; these do not: {', '.join(unsaid)}"
