@@ -125,7 +125,7 @@ class Images:
         target, reference, n_hot_too = compared(clean, noise, built, grid.shape, self.scaling)
         problem = Problem(
             target=target,
-            reference=self._seen(reference, search.pivot),
+            reference=self._by_columns(reference, search.pivot),
             metric=metric,
             base=grid,
             pivot=search.pivot,
@@ -140,7 +140,7 @@ class Images:
     def _clean_target(self) -> tuple[Image, NoiseModel, int]:
         return without_hot_pixels(self.target)
 
-    def _seen(self, reference: Reference, pivot: tuple[float, float]) -> Reference:
+    def _by_columns(self, reference: Reference, pivot: tuple[float, float]) -> Reference:
         return reference if self.columns is None else self.columns.applied(reference, self.target, pivot)
 
 

@@ -152,8 +152,8 @@ class PointingRequest:
             aligned, where = result.aligned, "in the file, and in result.pointing"
         else:
             aligned, where = held(result.aligned, result.drift.table)
-        said = {**result.assumptions, "pointing of the columns is": where}
-        return replace(result, aligned=aligned, assumptions=said)
+        assumptions = {**result.assumptions, "pointing of the columns is": where}
+        return replace(result, aligned=aligned, assumptions=assumptions)
 
 
 def read_request(
@@ -174,7 +174,7 @@ def read_request(
         Where the target is of one slit position.
     options : `~sunalign.pointing.DriftOptions`
     """
-    words, said = (fit, {}) if slit is None else slit.fit(fit)
+    words, left_out = (fit, {}) if slit is None else slit.fit(fit)
     rest, free = split_drift(words)
     if free and not rest:
         raise AlignmentError("'fit' has drift alone, and a drift is found beside a shift; use fit=('shift', 'drift').")
@@ -184,7 +184,7 @@ def read_request(
             "add drift, as in fit=('shift', 'drift'), or leave them out."
         )
     templates, known = _known(free, pointing, target, image)
-    return rest, PointingRequest(free, options, templates, {**known, **said}, slit)
+    return rest, PointingRequest(free, options, templates, {**known, **left_out}, slit)
 
 
 def _known(free: bool, pointing: Any, target: Any, image: Image) -> tuple[list[Template], dict[str, str]]:
@@ -222,8 +222,8 @@ def _table_of(target: Any, *, required: bool) -> FileTable | None:
 def _neglected(table: FileTable | None, image: Image, *, asked: bool) -> dict[str, str]:
     """What is said where tables are known of, and not used; a warning besides, unless that was asked for."""
     named = named_tables(image.meta)
-    said = {} if asked else neglected(image)
+    assumptions = {} if asked else neglected(image)
     if table is None and not named:
-        return said
+        return assumptions
     what = table.description if table is not None else f"tables named by the header ({', '.join(named)})"
-    return {**said, "pointing of the columns": f"{what}: neglected"}
+    return {**assumptions, "pointing of the columns": f"{what}: neglected"}

@@ -134,8 +134,8 @@ class Slit:
                 f"fit 'shift', and with it 'scale_y', 'rotation' or, for several exposures, 'drift'."
             )
         left = [_LEFT_OUT[word] for word in words if word in silent]
-        said = f"one, {self.count} exposure{'s' if self.count > 1 else ''}"
-        return kept, {"slit positions": said} | ({"not determined": ", ".join(left)} if left else {})
+        positions = f"one, {self.count} exposure{'s' if self.count > 1 else ''}"
+        return kept, {"slit positions": positions} | ({"not determined": ", ".join(left)} if left else {})
 
     def problem(
         self,

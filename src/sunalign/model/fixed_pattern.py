@@ -74,10 +74,10 @@ def _off_whole_pixels(problem: Problem, x: np.ndarray) -> np.ndarray | None:
     tried = [(matrix[k, 0] * px + matrix[k, 1] * py + matrix[k, 2]) / w for k in range(2)]
     column, row = problem.reference.mapping(*tried)
     offsets = np.array([column - px, row - py])
-    seen = np.isfinite(offsets).all(axis=0)
-    if not seen.any():
+    finite = np.isfinite(offsets).all(axis=0)
+    if not finite.any():
         return None
-    offsets = offsets[:, seen] - np.rint(offsets[:, seen].mean(axis=1, keepdims=True))
+    offsets = offsets[:, finite] - np.rint(offsets[:, finite].mean(axis=1, keepdims=True))
     return offsets.mean(axis=1) if np.ptp(offsets, axis=1).max() < _STRAIGHT else None
 
 

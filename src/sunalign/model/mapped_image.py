@@ -114,10 +114,10 @@ class MappedImage:
         """
         surface = is_surface(self.image)
         found = [_window(mapping, margin, columns, around + _REACH, surface) for mapping in self.mappings]
-        seen = [window for window in found if window is not None]
-        if not seen:
+        windows = [window for window in found if window is not None]
+        if not windows:
             return None
-        y, x = (slice(min(w[axis].start for w in seen), max(w[axis].stop for w in seen)) for axis in range(2))
+        y, x = (slice(min(w[axis].start for w in windows), max(w[axis].stop for w in windows)) for axis in range(2))
         return y, x
 
     def cropped(self, window: Window) -> MappedImage:
@@ -211,12 +211,12 @@ def _window(
     x = np.linspace(first - 0.5 - mx, last + 0.5 + mx, _NET)
     y = np.linspace(-0.5 - my, ny - 0.5 + my, _NET)
     column, row = mapping(*np.meshgrid(x, y), np.clip(x, first, last))
-    seen = np.isfinite(column) & np.isfinite(row)
-    if not seen.any():
+    visible = np.isfinite(column) & np.isfinite(row)
+    if not visible.any():
         return None
     ranges = []
-    for position, size in zip((row[seen], column[seen]), mapping.reference.shape, strict=True):
-        limb = 0.0 if seen.all() else _UNSEEN * float(np.ptp(position))
+    for position, size in zip((row[visible], column[visible]), mapping.reference.shape, strict=True):
+        limb = 0.0 if visible.all() else _UNSEEN * float(np.ptp(position))
         reach = around + max(beyond, limb)
         start, stop = max(0.0, np.floor(position.min() - reach)), min(size, np.ceil(position.max() + reach) + 1)
         if stop - start < 2:

@@ -79,7 +79,7 @@ def peak_significance(
     if found is None:
         return np.nan
     significance = significance or fisher_significance
-    top, rival = (float(surface.scores[place]) for place in found)
+    top, rival = (float(surface.scores[index]) for index in found)
     return significance(top, rival, n_pixels)
 
 
@@ -133,11 +133,11 @@ def wider_than_a_peak(surface: SearchSurface, least_pixels: float) -> bool:
         Number of pixels below which a shift within the bounds has no score.
     """
     within = np.isfinite(surface.scores) | (surface.overlap < least_pixels)
-    place = np.argwhere(within)
-    if not len(place):
+    indices = np.argwhere(within)
+    if not len(indices):
         return False
     # Not about the middle of the array, which is no shift at all and may lie outside the bounds.
-    return int(np.count_nonzero(np.linalg.norm(place - place.mean(axis=0), axis=1) > _PEAK)) >= _OTHERS
+    return int(np.count_nonzero(np.linalg.norm(indices - indices.mean(axis=0), axis=1) > _PEAK)) >= _OTHERS
 
 
 def pixels_at_peak(surface: SearchSurface) -> int:

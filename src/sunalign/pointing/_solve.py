@@ -47,7 +47,7 @@ class State:
     jitter: np.ndarray
 
     @property
-    def parameters(self) -> np.ndarray:
+    def unknowns(self) -> np.ndarray:
         """All but the jitter."""
         return np.concatenate([self.x, self.amplitudes])
 
@@ -213,11 +213,11 @@ def _step(
         loose, widths = sums.loosened(jitter, noise, gain)
         found = _equations(here, rows, loose, functions)
         information = found.hessian / noise
-        score = found.gradient / noise + information @ state.parameters
+        score = found.gradient / noise + information @ state.unknowns
         answer = posterior(score, information, model.basis.share, model.strengths, model.chances)
         # The log-likelihood of no parameters at all, from which the posterior's evidence is counted.
-        base = -found.residual / (2 * noise) - found.gradient @ state.parameters / noise
-        base -= 0.5 * state.parameters @ information @ state.parameters
+        base = -found.residual / (2 * noise) - found.gradient @ state.unknowns / noise
+        base -= 0.5 * state.unknowns @ information @ state.unknowns
         trials.append((answer.evidence + base - 0.5 * widths + np.log(chance), jitter, answer, found, loose))
     evidence, jitter, answer, found, loose = max(trials, key=lambda trial: trial[0])
     p = len(state.x)
@@ -228,7 +228,7 @@ def _step(
     )
     new = replace(new, jitter=moves.mean[:, nearest])
     covariance = moves.covariance(model.functions, nearest, answer.covariance)
-    return Solution(new, state.parameters, answer, found, loose, stiff, noise, jitter, covariance, evidence, 1, False)
+    return Solution(new, state.unknowns, answer, found, loose, stiff, noise, jitter, covariance, evidence, 1, False)
 
 
 class _Moves(NamedTuple):
@@ -261,7 +261,7 @@ def _jitter(
     gram = sums.gram
     images = gram.shape[1] - 5
     within = np.linalg.inv(np.eye(2) * noise + (gain * jitter) ** 2 * gram[:, -2:, -2:]) * jitter**2
-    change = answer.mean - state.parameters
+    change = answer.mean - state.unknowns
     # What the reference does not explain of each column's share, before it moves on its own.
     about = gram[:, -2:, :].copy()
     mean = gram[:, 0, :3].sum(axis=0) / max(gram[:, 0, 0].sum(), 1.0)
