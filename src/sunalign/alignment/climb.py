@@ -33,7 +33,18 @@ __all__ = ["Climb", "ForwardModel", "Images", "climb"]
 
 
 class ForwardModel(NamedTuple):
-    """What the target is compared with, the space in which, and what was done about noise."""
+    """What the target is compared with, the space in which, and what was done about noise.
+
+    Parameters
+    ----------
+    reference : `~sunalign.model.reference.Reference`
+        As it was built: in the intensities of its images.
+    problem : `~sunalign.model.problem.Problem`
+        Scaled, without hot pixels, and with one band limit for both images where noise asks for it.
+    space : `~sunalign.model.search_space.SearchSpace`
+    assumptions : mapping
+        What was done, in words, by what it is about.
+    """
 
     reference: Reference
     problem: Problem

@@ -34,7 +34,17 @@ __all__ = ["PointingRequest", "read_request"]
 
 
 class Followed(NamedTuple):
-    """Answer with the pointing of the columns in it, that pointing, and what it adds to the covariance."""
+    """Answer with the pointing of the columns in it, that pointing, and what it adds to the covariance.
+
+    Parameters
+    ----------
+    climbed : `~sunalign.alignment.climb.Climb`
+        The answer.
+    drift : `~sunalign.pointing.Drift` or `None`
+        `None` where the columns have no pointing of their own.
+    covariance : `numpy.ndarray`, shape (p, p)
+        What is added to that of the affine parameters.
+    """
 
     climbed: Climb
     drift: Drift | None

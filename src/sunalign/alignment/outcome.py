@@ -25,7 +25,18 @@ _TOLD = ("x", "fun", "success", "message", "nit", "refined_by")
 
 
 class Judgement(NamedTuple):
-    """What was found, how sure it is, and one sentence for every doubt."""
+    """What was found, how sure it is, and one sentence for every doubt.
+
+    Parameters
+    ----------
+    correction : `~sunalign.Correction`
+        With its errors.
+    quality : `~sunalign.model.quality.Quality`
+    surface : `~sunalign.model.surface.SearchSurface` or `None`
+        That the signs of doubt were read from; `None` where no shift was free.
+    doubts : `list` of `str`
+        A sentence each; none for a good answer.
+    """
 
     correction: Correction
     quality: Quality
