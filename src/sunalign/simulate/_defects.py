@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from scipy import ndimage
 
-from sunalign.simulate._texture import Array
+from sunalign.simulate._grid import Array
 
 
 def add_noise(

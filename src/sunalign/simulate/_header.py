@@ -9,8 +9,8 @@ import astropy.units as u
 from astropy.coordinates import SkyCoord
 from astropy.time import Time
 
+from sunalign.simulate._grid import Array
 from sunalign.simulate._observer import Observer, locate, stonyhurst_zero
-from sunalign.simulate._texture import Array
 
 Convention = Literal["pc", "cd", "crota"]
 Header = dict[str, Any]

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from sunalign.simulate._texture import Array, Grid, Layer, Recipe, region_places
+from sunalign.simulate._grid import Array, Grid, Layer
+from sunalign.simulate._sources import Recipe, region_places
 
 # Lattice of the sky on which the narrowest spots are painted, in solar radii; wider ones have coarser lattices.
 CELL = 7e-4

@@ -14,7 +14,7 @@ from astropy.time import Time
 from sunpy.coordinates import HeliocentricInertial, HeliographicStonyhurst
 from sunpy.time import parse_time
 
-from sunalign.simulate._texture import Array
+from sunalign.simulate._grid import Array
 
 Observer: TypeAlias = SkyCoord | Callable[[Time], SkyCoord]
 

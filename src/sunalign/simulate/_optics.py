@@ -9,9 +9,9 @@ from scipy import ndimage
 import astropy.units as u
 
 from sunalign.simulate._defects import mismatch_field
+from sunalign.simulate._grid import Array
 from sunalign.simulate._header import Pointing
 from sunalign.simulate._scene import Scene
-from sunalign.simulate._texture import Array
 from sunalign.simulate._view import View
 
 Emission = Callable[[np.ndarray], np.ndarray]

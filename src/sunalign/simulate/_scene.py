@@ -10,9 +10,11 @@ import astropy.units as u
 from sunpy.sun import constants
 from sunpy.time import parse_time
 
+from sunalign.simulate._grid import Array, wrapped
 from sunalign.simulate._loops import Eye, brightness, loops
 from sunalign.simulate._observer import Observer, locate, stonyhurst_zero, time_of
-from sunalign.simulate._texture import Array, Recipe, Texture, texture, wrapped
+from sunalign.simulate._sources import Recipe
+from sunalign.simulate._texture import Texture, texture
 from sunalign.simulate._view import View, rim_points, surface_points, unit_vectors
 
 # Coefficients of `sunpy.sun.models.differential_rotation`: A + B sin^2(lat) + C sin^4(lat), rad/s.

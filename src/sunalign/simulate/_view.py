@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sunalign.simulate._texture import Array
+from sunalign.simulate._grid import Array
 
 
 class View(NamedTuple):

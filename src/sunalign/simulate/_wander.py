@@ -8,7 +8,7 @@ import astropy.units as u
 from astropy.table import QTable
 from astropy.time import Time
 
-from sunalign.simulate._texture import Array
+from sunalign.simulate._grid import Array
 
 Jump = tuple[int, u.Quantity, u.Quantity]
 
@@ -45,6 +45,8 @@ def wander(
         By how much the pointing jumps, and the first step, in the order of time, that has it.
     jitter : `~astropy.units.Quantity`, optional
         Standard deviation of an independent displacement of every step along each axis.
+    degree : `int`
+        1, or 0 for a trend that stays.
     """
     n = len(order)
     moved = np.zeros((2, n))
