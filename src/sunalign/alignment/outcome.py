@@ -131,14 +131,7 @@ def _record(plugin: Plugin) -> dict[str, Any]:
 
 
 def announce(result: AlignmentResult, on_doubt: str) -> None:
-    """Log the result; warn or raise where it is doubtful, as was asked for.
-
-    Parameters
-    ----------
-    result : `~sunalign.AlignmentResult`
-    on_doubt : `str`
-        As in `check_on_doubt`.
-    """
+    """Log the result; warn or raise where it is doubtful, as was asked for."""
     log.debug(result.summary())
     if result.success or on_doubt == "ignore":
         return

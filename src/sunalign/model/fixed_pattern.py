@@ -74,10 +74,10 @@ def _off_whole_pixels(problem: Problem, x: np.ndarray) -> np.ndarray | None:
     tried = [(matrix[k, 0] * px + matrix[k, 1] * py + matrix[k, 2]) / w for k in range(2)]
     column, row = problem.reference.mapping(*tried)
     offsets = np.array([column - px, row - py])
-    finite = np.isfinite(offsets).all(axis=0)
-    if not finite.any():
+    seen = np.isfinite(offsets).all(axis=0)
+    if not seen.any():
         return None
-    offsets = offsets[:, finite] - np.rint(offsets[:, finite].mean(axis=1, keepdims=True))
+    offsets = offsets[:, seen] - np.rint(offsets[:, seen].mean(axis=1, keepdims=True))
     return offsets.mean(axis=1) if np.ptp(offsets, axis=1).max() < _STRAIGHT else None
 
 
@@ -102,15 +102,7 @@ def _centre_of(reference: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, n
 
 
 def moved_scene(reference: np.ndarray, target: np.ndarray, reach: int) -> float:
-    """As `fixed_pattern`, of two arrays on one grid that have the same pixels.
-
-    Parameters
-    ----------
-    reference, target : `numpy.ndarray`, shape (ny, nx)
-        Scaled as they are compared; NaN where there is nothing.
-    reach : `int`
-        Largest shift that is looked at, in pixels.
-    """
+    """As `fixed_pattern`, of two arrays on one grid that have the same pixels; ``reach`` in pixels."""
     left = _unexplained(reference, target)
     # Only pixels that both have, or opposite shifts would compare different parts of the Sun.
     n = np.count_nonzero(np.isfinite(left))
