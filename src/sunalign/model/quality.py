@@ -264,13 +264,6 @@ def covariance(problem: Problem, space: SearchSpace, x: np.ndarray) -> np.ndarra
     shift by, whatever the sub-pixel phase, comes on top.
 
     For a metric that cannot judge, both are differences of its scores; see `sunalign.model.own_scores`.
-
-    Parameters
-    ----------
-    problem : `~sunalign.model.problem.Problem`
-    space : `~sunalign.model.search_space.SearchSpace`
-    x : `numpy.ndarray`, shape (p,)
-        The answer, in the order of ``space``, by whose units those of the covariance are given.
     """
     metric, p = problem.metric, len(x)
     if not isinstance(metric, SupportsJudgement):
