@@ -107,11 +107,11 @@ def changed_cards(hdu: HDU, base: HDU, correction: Correction, tolerance: float)
         Numbers by keyword, in the units of the header.
     """
     try:
-        cards = refit(hdu.sky_header, correction, _shape(hdu, base), tolerance)[0]
+        cards = refit(hdu.placed, correction, _shape(hdu, base), tolerance)[0]
     except CorrectionError as error:
         raise CorrectionError(f"HDU {hdu.label}: {error}") from error
     # A raster axis without extent keeps it.
-    return {key: value for key, value in cards.items() if hdu.sky_header is hdu.header or key not in ACROSS}
+    return {key: value for key, value in cards.items() if hdu.placed is hdu.header or key not in ACROSS}
 
 
 def _same_pointing(base: HDU, other: HDU) -> bool:

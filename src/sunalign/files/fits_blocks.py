@@ -86,13 +86,13 @@ class HDU:
             return None, ""
         name = f"HDU {self.label}"
         try:
-            return SkyPart.from_header(self.sky_header, name), ""
+            return SkyPart.from_header(self.placed, name), ""
         except (CorrectionError, ValueError) as error:
             text = str(error) if isinstance(error, CorrectionError) else f"{describe_error(error)}."
             return None, text if text.startswith(name) else f"{name}: {text}"
 
     @cached_property
-    def sky_header(self) -> fits.Header:
+    def placed(self) -> fits.Header:
         """Header that places the image on the sky; a raster axis without extent has one across the slit here."""
         return with_extent(self.header) if has_no_extent(self.header) else self.header
 

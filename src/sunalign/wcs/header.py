@@ -45,12 +45,7 @@ def card_of(header: Mapping[str, Any], key: str, default: Any = None) -> Any:
 
 
 def plain_values(header: Mapping[str, Any]) -> dict[str, Any]:
-    """Keywords, upper case, that place an image on the sky; undefined ones are left out.
-
-    Parameters
-    ----------
-    header : mapping
-    """
+    """Keywords, upper case, that place an image on the sky; undefined ones are left out."""
     return {
         str(key).upper(): header[key]
         for key in header
