@@ -109,12 +109,26 @@ class Problem:
         return _first_row(self._to_base, self.target.grid.shape[1])
 
     def parameters(self, x: Sequence[float] | np.ndarray) -> dict[str, float]:
-        """All five parameters, free and fixed, as plain numbers."""
+        """All five parameters, free and fixed, as plain numbers.
+
+        Parameters
+        ----------
+        x : sequence of `float`, length p
+            In the order of ``names``, units as in `sunalign.correction.UNITS`.
+        """
         values = {**dict.fromkeys(PARAMETERS, 0.0), "scale_x": 1.0, "scale_y": 1.0, **self.fixed}
         return values | dict(zip(self.names, map(float, x), strict=True))
 
     def correction(self, x: Sequence[float] | np.ndarray, **extra: Any) -> Correction:
-        """Turn a point of the search space into a correction."""
+        """Turn a point of the search space into a correction.
+
+        Parameters
+        ----------
+        x : sequence of `float`, length p
+            As in `parameters`.
+        **extra
+            Further arguments of `~sunalign.Correction.from_parameters`, such as its errors.
+        """
         values: dict[str, Any] = {
             name: value if name.startswith("scale") else value * UNITS[name]
             for name, value in self.parameters(x).items()
@@ -122,7 +136,17 @@ class Problem:
         return Correction.from_parameters(**values, pivot=self._pivot_sky, axes=self._axes, **extra)
 
     def matrix(self, x: Sequence[float] | np.ndarray) -> np.ndarray:
-        """Homography: pixel of the (binned) target to the ``base`` pixel where it is tried."""
+        """Homography: pixel of the (binned) target to the ``base`` pixel where it is tried.
+
+        Parameters
+        ----------
+        x : sequence of `float`, length p
+            As in `parameters`.
+
+        Returns
+        -------
+        `numpy.ndarray`, shape (3, 3)
+        """
         return self._moved(self.parameters(x)) @ self._to_base
 
     @cached_property
@@ -130,7 +154,17 @@ class Problem:
         return self.in_base(self.target.grid)
 
     def in_base(self, grid: PixelGrid) -> np.ndarray:
-        """Affine map, 3x3: a pixel of a grid that was cropped or binned to the pixel of ``base``."""
+        """Affine map from pixels of a grid that was cropped or binned to those of ``base``.
+
+        Parameters
+        ----------
+        grid : `~sunalign.geometry.coordinates.PixelGrid`
+            Of the WCS of ``base``.
+
+        Returns
+        -------
+        `numpy.ndarray`, shape (3, 3)
+        """
         # Both are relative to the same WCS, and base may be a crop itself: the overlap of a working grid.
         return grid.affine_to(self.base)
 
@@ -164,7 +198,18 @@ class Problem:
         return turn @ self._axes @ np.diag([values["scale_x"], values["scale_y"]]) @ self._axes_inverse
 
     def pixel_on_sky(self, x: Sequence[float] | np.ndarray) -> np.ndarray:
-        """2x2: steps along the target's pixel axes, as they are tried, to arcsec towards (+Tx, +Ty) at the pivot."""
+        """Steps along the target's pixel axes, as they are tried, on the sky at the pivot.
+
+        Parameters
+        ----------
+        x : sequence of `float`, length p
+            As in `parameters`.
+
+        Returns
+        -------
+        `numpy.ndarray`, shape (2, 2)
+            From pixels along (x, y) to arcsec towards (+Tx, +Ty).
+        """
         to_base = self.in_base(self.target.grid)[:2, :2]
         return self._stretch(self.parameters(x)) @ self.base.jacobian(*self.pivot) @ to_base / ARCSEC
 
@@ -181,18 +226,38 @@ class Problem:
         return tangent_basis(*self._pivot_radians)
 
     def sample(self, x: Sequence[float] | np.ndarray) -> np.ndarray:
-        """Reference at the target's pixels, shape (ny, nx); NaN where there is none."""
+        """Reference at the target's pixels, shape (ny, nx); NaN where there is none.
+
+        Parameters
+        ----------
+        x : sequence of `float`, length p
+            As in `parameters`.
+        """
         return self.reference.sample_grid(self.matrix(x), self.target.grid.shape, self.columns)
 
     def score(self, x: Sequence[float] | np.ndarray) -> float:
-        """Score of one trial; -inf where there is too little to compare."""
+        """Score of one trial; -inf where there is too little to compare.
+
+        Parameters
+        ----------
+        x : sequence of `float`, length p
+            As in `parameters`.
+        """
         sampled = self.sample(x)
         mask = self.target_mask | ~np.isfinite(sampled)
         self._n_compared[tuple(map(float, x))] = int(np.count_nonzero(~mask))
         return self._score_but_for(sampled, mask)
 
     def score_of(self, sampled: np.ndarray, ignored: np.ndarray | None = None) -> float:
-        """Score of samples, shape (ny, nx), but for those where ``ignored`` is True; -inf where there are too few."""
+        """Score of samples; -inf where there are too few.
+
+        Parameters
+        ----------
+        sampled : `numpy.ndarray`, shape (ny, nx)
+            As `sample` gives them.
+        ignored : `numpy.ndarray` of `bool`, shape (ny, nx), optional
+            True where a pixel is to be left out besides.
+        """
         mask = self.target_mask | ~np.isfinite(sampled)
         return self._score_but_for(sampled, mask if ignored is None else mask | ignored)
 
@@ -207,7 +272,13 @@ class Problem:
         return float(value) if np.isfinite(value) else -np.inf
 
     def overlap(self, x: Sequence[float] | np.ndarray) -> float:
-        """Fraction of the target's valid pixels that have a sample."""
+        """Fraction of the target's valid pixels that have a sample.
+
+        Parameters
+        ----------
+        x : sequence of `float`, length p
+            As in `parameters`.
+        """
         n_compared = self._n_compared.get(tuple(map(float, x)))
         if n_compared is None:
             n_compared = int(np.count_nonzero(np.isfinite(self.sample(x)) & ~self.target_mask))
@@ -219,13 +290,24 @@ class Problem:
         return {}
 
     def normal_equations(self, x: Sequence[float] | np.ndarray) -> NormalEquations:
-        """Second-order model of the score around one trial, over the pixels that have a derivative."""
+        """Second-order model of the score around one trial, over the pixels that have a derivative.
+
+        Parameters
+        ----------
+        x : sequence of `float`, length p
+            As in `parameters`.
+        """
         return self.scored_equations(x)[0]
 
     def scored_equations(self, x: Sequence[float] | np.ndarray) -> tuple[NormalEquations, float]:
         """As `normal_equations`, and the score of that trial over all the pixels that have a sample, as in `score`.
 
         The two part at the edge of coverage, where a sample may have no derivative.
+
+        Parameters
+        ----------
+        x : sequence of `float`, length p
+            As in `parameters`.
         """
         sampled, jacobian, mask = self.linearized(x)
         equations = _called(self.metric, "normal_equations", sampled, jacobian, self.target.data, mask)
@@ -235,7 +317,20 @@ class Problem:
         return equations, self.score_of(sampled)
 
     def linearized(self, x: Sequence[float] | np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Samples (ny, nx), their derivatives by the free parameters (p, ny, nx), and what to ignore (ny, nx)."""
+        """Samples, their derivatives by the free parameters, and what to ignore.
+
+        Parameters
+        ----------
+        x : sequence of `float`, length p
+            As in `parameters`.
+
+        Returns
+        -------
+        sampled : `numpy.ndarray`, shape (ny, nx)
+        jacobian : `numpy.ndarray`, shape (p, ny, nx)
+        mask : `numpy.ndarray` of `bool`, shape (ny, nx)
+            True where there is nothing to compare.
+        """
         x = np.asarray(x, float)
         matrix, shape = self.matrix(x), self.target.grid.shape
         sampled, by_x, by_y = self.reference.sample_grid_with_gradient(matrix, shape, self.columns)
@@ -254,6 +349,11 @@ class Problem:
 
         Element ``[i, k]`` has the constant, the slope along x and the slope along y, in pixels of the target, of the
         derivative of coordinate k (x, y) by parameter i.
+
+        Parameters
+        ----------
+        x : sequence of `float`, length p
+            As in `parameters`.
         """
         ny, nx = self.target.grid.shape
         matrix = self.matrix(x)
@@ -282,7 +382,15 @@ class Problem:
         return np.asarray(change @ self._pivot_from_base @ self._to_base)
 
     def shift_surface(self, x: Sequence[float] | np.ndarray, margin: tuple[int, int]) -> ShiftSurface:
-        """Scores at every integer shift, in pixels of this target, of up to ``margin = (my, mx)`` around a trial."""
+        """Scores at every integer shift around a trial.
+
+        Parameters
+        ----------
+        x : sequence of `float`, length p
+            As in `parameters`.
+        margin : `tuple` of `int`
+            Largest shifts ``(my, mx)``, in pixels of this target.
+        """
         my, mx = margin
         padded = self.target.grid.padded(my, mx)
         width, height = self.target.grid.pixel_size
@@ -301,6 +409,11 @@ class Problem:
 
         Level 1 bins the target to about square pixels of the reference's size, which loses nothing: the reference has
         no finer detail to offer.
+
+        Parameters
+        ----------
+        level : `float`
+            1 or larger.
         """
         if level not in self._levels:
             self._levels[level] = self._binned(level)
@@ -319,7 +432,13 @@ class Problem:
         return self.at_level(1.0) if self.size_at(1.0) <= MANY else self.at_level(2.0)
 
     def size_at(self, level: float) -> int:
-        """Number of pixels of the target at a level."""
+        """Number of pixels of the target at a level.
+
+        Parameters
+        ----------
+        level : `float`
+            As in `at_level`.
+        """
         bx, by, _ = self._factors(level)
         ny, nx = self.target.grid.shape
         return (ny // by) * (nx // bx)

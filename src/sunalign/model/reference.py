@@ -64,7 +64,13 @@ class Reference(ABC):
     def sample_with_gradient(
         self, x: np.ndarray, y: np.ndarray, columns: np.ndarray | None = None
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Values and their derivatives by the target pixel coordinates; by central differences unless overridden."""
+        """Values and their derivatives by the target pixel coordinates; by central differences unless overridden.
+
+        Parameters
+        ----------
+        x, y, columns
+            As in `sample`.
+        """
         columns = x if columns is None else columns
         step = 0.05
         by_x = (self.sample(x + step, y, columns) - self.sample(x - step, y, columns)) / (2 * step)
@@ -88,7 +94,13 @@ class Reference(ABC):
     def sample_grid_with_gradient(
         self, matrix: np.ndarray, shape: tuple[int, int], columns: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """As `sample_grid`, with derivatives by the target pixel coordinates."""
+        """As `sample_grid`, with derivatives by the target pixel coordinates.
+
+        Parameters
+        ----------
+        matrix, shape, columns
+            As in `sample_grid`.
+        """
         return self.sample_with_gradient(*_grid_points(matrix, shape), columns)
 
     def intensities(self) -> np.ndarray | None:
@@ -96,7 +108,13 @@ class Reference(ABC):
         return None
 
     def scaled(self, transform: Transform) -> Reference:
-        """Return the reference with its intensities scaled; on every sample unless overridden."""
+        """Return the reference with its intensities scaled; on every sample unless overridden.
+
+        Parameters
+        ----------
+        transform : callable
+            From an array of intensities to another of its shape.
+        """
         return ScaledReference(self, transform)
 
     def arrays(self) -> Sequence[np.ndarray]:
@@ -116,7 +134,13 @@ class Reference(ABC):
         return None
 
     def mapped(self, function: Transform) -> Reference:
-        """Return the reference with every array of pixels, (ny, nx), replaced; itself where there are none."""
+        """Return the reference with every array of pixels, (ny, nx), replaced; itself where there are none.
+
+        Parameters
+        ----------
+        function : callable
+            From an array of pixels to another of its shape.
+        """
         return self
 
     def smoothed(self, width: float) -> Reference:
@@ -130,16 +154,35 @@ class Reference(ABC):
         return self
 
     def within(self, margin: float) -> Reference:
-        """Return the part that a target moved by at most ``margin`` radians can need; all of it unless overridden."""
+        """Return the part that a target that is moved can need; all of it unless overridden.
+
+        Parameters
+        ----------
+        margin : `float`
+            By how much at the most, radians on the sky.
+        """
         return self
 
     def binned(self, factor: int) -> Reference:
-        """Return a coarser version with pixels ``factor`` times as large; means of samples unless overridden."""
+        """Return a coarser version; means of samples unless overridden.
+
+        Parameters
+        ----------
+        factor : `int`
+            Pixels of a larger one, along either side.
+        """
         return self if factor == 1 else AveragedReference(self, factor)
 
 
 class ScaledReference(Reference):
-    """A reference whose samples are transformed one by one."""
+    """A reference whose samples are transformed one by one.
+
+    Parameters
+    ----------
+    reference : `Reference`
+    transform : callable
+        From an array of intensities to another of its shape.
+    """
 
     def __init__(self, reference: Reference, transform: Transform) -> None:
         self.reference = reference
