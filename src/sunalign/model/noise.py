@@ -278,7 +278,7 @@ class Spectrum:
         Parameters
         ----------
         values : `numpy.ndarray`, shape (n_modes,)
-            Or a number for each of them that broadcasts.
+            One for every mode.
         """
         return float(self.weight @ values)
 

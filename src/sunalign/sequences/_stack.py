@@ -165,7 +165,7 @@ class Stack:
         Parameters
         ----------
         frames : `numpy.ndarray` of `int`
-            Numbers, in ascending order.
+            Numbers; only in ascending order are their spectra remembered.
         box : `Box`
             On the scene.
         band : `Band`
