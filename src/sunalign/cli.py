@@ -70,7 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return code
     except UsageError as error:
         options.parser.print_usage(sys.stderr)
-        print(f"sunalign: error: {error}", file=sys.stderr)
+        print(f"sunalign: error: {_typed(str(error))}", file=sys.stderr)
         raise SystemExit(USAGE) from None
     except KeyboardInterrupt:
         print("sunalign: interrupted", file=sys.stderr)
@@ -147,6 +147,9 @@ _TYPED = {
     "overwrite=True": "--overwrite",
     "hdus='all'": "--hdus all",
     "'tolerance'": "--tolerance",
+    "'retry'": "--retry",
+    "'shard'": "--shard",
+    "'timeout'": "--timeout",
     "'max_shift'": "--max-shift",
     "max_shift": "--max-shift",
     "max_gap": "--max-gap",

@@ -91,7 +91,7 @@ def plan_tasks(
     tasks: Iterable[Task], store: Store, settings: Settings, retry: Collection[str] = (), run: str = ""
 ) -> Iterator[Plan]:
     """Plan tasks one by one."""
-    references, run = References(), run or secrets.token_hex(6)
+    references, run = References(without=store.folder("corrected")), run or secrets.token_hex(6)
     cache: dict[str, Any] = {}
     held, there = store.claims(), store.outputs()
     for task in tasks:

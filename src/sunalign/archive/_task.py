@@ -285,7 +285,10 @@ def _references(paths: tuple[str, ...]) -> Any:
     if len(paths) > 1:
         # A builder of many reads only the part of each that it needs.
         return list(paths)
-    status = Path(paths[0]).stat()
+    try:
+        status = Path(paths[0]).stat()
+    except OSError:
+        return paths[0]  # What is wrong, and whether the target is there, is for the alignment to say.
     return _image(paths[0], status.st_size, status.st_mtime_ns)
 
 
