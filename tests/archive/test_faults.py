@@ -200,7 +200,8 @@ def full_disk_says(archive, **options):
     with pytest.raises(ArchiveError) as caught:
         archive.run(**options)
     assert re.search(
-        r"cannot be written: No space left on device.*\. \d tasks were ended, \d are left; make room", str(caught.value)
+        r"cannot be written: No space left on device.*\. \d tasks were ended, \d are left; see to that",
+        str(caught.value),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -135,7 +136,8 @@ def _job(
         references=tuple(found),
         missing=missing,
         options=task.options,
-        out=str(store.out),
+        # Workers of a cluster were started elsewhere.
+        out=os.path.abspath(store.out),  # noqa: PTH100
         run=run,
         key=task_key(inputs, dict(task.options)),
         inputs=inputs,

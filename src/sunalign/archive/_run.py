@@ -135,7 +135,7 @@ def _do(jobs: Sequence[Job], store: Store, n_jobs: int | None, progress: Any) ->
             if answer["state"] == "full":
                 raise ArchiveError(
                     f"The output {store.out} cannot be written: {answer['message']}. {ended} tasks were ended, "
-                    f"{len(jobs) - ended} are left; make room, and run it again to go on."
+                    f"{len(jobs) - ended} are left; see to that, and run it again to go on."
                 )
             ended += 1
     finally:
