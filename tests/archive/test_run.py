@@ -20,7 +20,7 @@ from sunalign.archive import read_manifest, read_results
 from sunalign.archive._manifest import Task
 from sunalign.archive._plan import chosen_shard
 from sunalign.archive._store import Store
-from sunalign.exceptions import AlignmentError
+from sunalign.exceptions import AlignmentError, ArchiveError
 from sunalign.files.io import load_correction, undo_file
 
 
@@ -413,6 +413,22 @@ def test_the_report_is_left_to_those_still_at_work(archive, monkeypatch):
     written.clear()
     archive.run()
     assert len(written) == 4
+
+
+def test_a_report_that_cannot_be_written_says_so(archive, monkeypatch):
+    from sunalign.archive import _run
+
+    def fail(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(_run, "write_table", fail)
+    words = rf"The table and the page of {archive.out} cannot be written: No space left on device\. What was done stays"
+    with pytest.raises(ArchiveError, match=words):
+        archive.run()
+    monkeypatch.undo()
+    before = archive.written()
+    assert set(archive.run()["state"]) == {"done"}
+    assert archive.written() == before
 
 
 def test_records_are_whole_or_not_there(archive, monkeypatch):

@@ -7,6 +7,7 @@ import math
 import os
 import secrets
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from astropy.table import QTable, Table
@@ -117,7 +118,7 @@ def align_archive(
         _let_go(jobs, store, run)
         if report:
             # On a full disk the report that was there before stays.
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(ArchiveError):
                 make_report(read, store, settings)
         raise
     if report:
@@ -206,21 +207,30 @@ def prepare(store: Store) -> None:
 
 def make_report(manifest: Manifest, store: Store, settings: Settings) -> QTable:
     """Write the table, the trend and the page of an archive from its records."""
-    from sunalign.archive._page import write_page
-
     while True:
         # Another run may have written more records meanwhile, and its table before ours.
         before = store.version()
         table = results_table(plan_tasks(manifest, store, settings), settings.keywords)
-        write_table(table, store.out / "results.ecsv")
-        trend = None
-        with contextlib.suppress(AlignmentError):
-            trend = fit_trend(table)
-            write_table(trend, store.out / "trend.ecsv")
-        write_page(table, store.out / "index.html", settings.keywords)
+        try:
+            _write_report(table, store.out, settings)
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise ArchiveError(
+                f"The table and the page of {store.out} cannot be written: {reason}. What was done stays done; see to "
+                f"that, and run it again."
+            ) from error
         # Whoever is still at work will write them too; without that, ours would be written again until they end.
         if store.version() == before or store.is_at_work():
             return table
+
+
+def _write_report(table: QTable, out: Path, settings: Settings) -> None:
+    from sunalign.archive._page import write_page
+
+    write_table(table, out / "results.ecsv")
+    with contextlib.suppress(AlignmentError):  # Too few are done.
+        write_table(fit_trend(table), out / "trend.ecsv")
+    write_page(table, out / "index.html", settings.keywords)
 
 
 def _checked_inputs(inputs: str) -> str:
