@@ -200,7 +200,7 @@ def full_disk_says(archive, **options):
     with pytest.raises(ArchiveError) as caught:
         archive.run(**options)
     assert re.search(
-        r"cannot be written: No space left on device.*\. \d tasks were ended, \d are left; see to that",
+        r"cannot be written: No space left on device.*\. \d of 5 tasks were ended\. See to that",
         str(caught.value),
     )
 

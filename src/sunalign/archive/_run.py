@@ -135,8 +135,8 @@ def _do(jobs: Sequence[Job], store: Store, n_jobs: int | None, progress: Any) ->
         for answer in tracked(_Sized(found, len(jobs)), progress, "tasks"):
             if answer["state"] == "full":
                 raise ArchiveError(
-                    f"The output {store.out} cannot be written: {answer['message']}. {ended} tasks were ended, "
-                    f"{len(jobs) - ended} are left; see to that, and run it again to go on."
+                    f"The output {store.out} cannot be written: {answer['message']}. {ended} of {len(jobs)} tasks were "
+                    f"ended. See to that, and run it again to go on."
                 )
             ended += 1
     finally:

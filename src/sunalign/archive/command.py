@@ -123,10 +123,19 @@ def _manifest(options: argparse.Namespace) -> int:
 
 
 def _archive(options: argparse.Namespace) -> int:
+    from sunalign.exceptions import ArchiveError
+
+    try:
+        return _asked_for(options)
+    except ArchiveError as error:
+        print(f"sunalign: error: {error}", file=sys.stderr)
+        return EXIT_CODES["interrupted"]
+
+
+def _asked_for(options: argparse.Namespace) -> int:
     from sunalign.archive._manifest import read_manifest
     from sunalign.archive._plan import retried
     from sunalign.archive._run import align_archive, selected
-    from sunalign.exceptions import ArchiveError
 
     again = _usage(retried, options.retry)
     manifest = read_manifest(options.manifest, options.presets)
@@ -136,23 +145,19 @@ def _archive(options: argparse.Namespace) -> int:
     if options.report:
         return _report(options, manifest, tasks)
     settings = _settings(options)
-    try:
-        with _cluster(options.dask) as n_jobs, _terminated():
-            table = align_archive(
-                manifest,
-                options.out,
-                n_jobs=options.n_jobs if options.dask is None else n_jobs,
-                retry=again,
-                shard=options.shard,
-                task=options.task,
-                # One task of many, by Make or Snakemake: the report would be written ten thousand times.
-                report=options.task is None,
-                progress=not options.no_progress and sys.stderr.isatty(),
-                **settings.__dict__,
-            )
-    except ArchiveError as error:
-        print(f"sunalign: error: {error}", file=sys.stderr)
-        return EXIT_CODES["interrupted"]
+    with _cluster(options.dask) as n_jobs, _terminated():
+        table = align_archive(
+            manifest,
+            options.out,
+            n_jobs=options.n_jobs if options.dask is None else n_jobs,
+            retry=again,
+            shard=options.shard,
+            task=options.task,
+            # One task of many, by Make or Snakemake: the report would be written ten thousand times.
+            report=options.task is None,
+            progress=not options.no_progress and sys.stderr.isatty(),
+            **settings.__dict__,
+        )
     return _told(options, table, tasks, written=options.task is None)
 
 

@@ -69,7 +69,7 @@ def chosen_images(
 def changed_cards(hdu: HDU, base: HDU, correction: Correction, tolerance: float) -> dict[str, float]:
     """Keywords of an image that a correction changes."""
     try:
-        cards = refit(hdu.placed, correction, _shape(hdu, base), tolerance)[0]
+        cards = refit(hdu.values, correction, _shape(hdu, base), tolerance, hdu.sky)[0]
     except CorrectionError as error:
         raise CorrectionError(f"HDU {hdu.label}: {error}") from error
     # A raster axis without extent keeps it.
