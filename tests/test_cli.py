@@ -553,3 +553,18 @@ def test_frames_left_out_are_told_in_whole_words(files, capsys):
     said = capsys.readouterr().err
     size = (files / "imager.fits").stat().st_size
     assert f"cut.fits (truncated: 20000 of {size} bytes are there). Fetch it again, or leave it away." in said
+
+
+def test_ctrl_c_that_became_another_error(monkeypatch, capsys):
+    """As in a module that is being imported when it comes."""
+    from sunalign import cli
+
+    def interrupted(options):
+        try:
+            raise KeyboardInterrupt
+        except KeyboardInterrupt as error:
+            raise RuntimeError("Error calling __set_name__") from error
+
+    monkeypatch.setattr(cli, "_plugins", interrupted)
+    assert cli.main(["plugins"]) == 130
+    assert capsys.readouterr().err == "sunalign: interrupted\n"

@@ -43,16 +43,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"sunalign: error: {typed(str(error))}", file=sys.stderr)
         raise SystemExit(USAGE) from None
     except KeyboardInterrupt:
-        print("sunalign: interrupted", file=sys.stderr)
-        return 130
+        return _interrupted()
     except BrokenPipeError as error:
         return pipe_closed(error)
     except Exception as error:  # noqa: BLE001  (the user gets the message, and the rest with --debug)
+        if _was_interrupted(error):
+            return _interrupted()
         if debug:
             traceback.print_exc()
         else:
             print(f"sunalign: error: {message_of(error)}", file=sys.stderr)
         return ERROR
+
+
+def _interrupted() -> int:
+    print("sunalign: interrupted", file=sys.stderr)
+    return 130
+
+
+def _was_interrupted(error: BaseException | None) -> bool:
+    """Whether Ctrl-C is what an error comes from: some code, while it is imported, makes an error of its own of it."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__cause__
+    return error is not None
 
 
 def make_parser() -> argparse.ArgumentParser:

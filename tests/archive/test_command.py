@@ -3,6 +3,7 @@
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 
 import sunalign
 from sunalign.archive import read_manifest, read_results
+from sunalign.archive.command import _terminated
 from sunalign.cli import main
 
 PRESETS = "default: {fit: shift, max_shift: 60arcsec}\n"
@@ -151,9 +153,14 @@ def test_faults_of_the_manifest_are_told_before_anything_is_done(archive, comman
 @pytest.mark.parametrize(
     ("options", "code", "words"),
     [
-        (["--retry", "faild"], 1, "'retry' has the state 'faild'"),
-        (["--task", "t9"], 1, "has no task 't9'"),
-        (["--shard", "3"], 1, "'shard' is i/n"),
+        (["--retry", "faild"], 2, "--retry has the state 'faild'; choose among done, doubtful"),
+        (["--task", "t9"], 2, "has no task 't9'"),
+        (["--shard", "3"], 2, "--shard is i/n with i from 1 to n"),
+        (["--shard", "0/3"], 2, "--shard is i/n with i from 1 to n"),
+        (["--shard", "4/3"], 2, "--shard is i/n with i from 1 to n"),
+        (["--n-jobs", "0"], 1, "--n-jobs is a number of processes, 1 or more, or -1"),
+        (["--timeout", "0s"], 1, "--timeout is a number of seconds above 0"),
+        (["--timeout", "inf s"], 1, "--timeout is a number of seconds above 0"),
         (["--timeout", "10"], 2, "'10' has no unit; write it like 1020min"),
         (["--dask", "tcp://a:1", "--n-jobs", "2"], 2, "not allowed with argument"),
         (["--list", "--dry-run"], 2, "not allowed with argument"),
@@ -170,6 +177,36 @@ def test_wrong_usage(archive, command, capsys, options, code, words):
         assert found == code
         assert words in err
     assert not archive.out.exists()
+
+
+def test_a_dry_run_names_what_is_not_there_and_what_is_left_over(archive, command):
+    assert command()[0] == 0
+    (archive.folder / "t0.fits").unlink()
+    (archive.folder / "r1.fits").unlink()
+    archive.rows = archive.rows[:3]
+    archive.write()
+    code, out, _ = command("--dry-run")
+    assert code == 0
+    assert out.splitlines() == [
+        f"t0: changed: t0.fits (no target: there is no file {archive.folder / 't0.fits'})",
+        f"t1: changed: r1.fits (no reference: There is no file {archive.folder / 'r1.fits'}.)",
+        f"{archive.manifest} is sound: 3 tasks, 2 to be done, 1 as they should be.",
+        f"{archive.out} also has the files of 2 tasks that the manifest has not: t3, t4.",
+    ]
+
+
+def test_a_second_signal_is_for_whoever_had_it_before():
+    told = []
+    own = signal.signal(signal.SIGTERM, lambda *_: told.append("second"))
+    try:
+        with _terminated():
+            with pytest.raises(KeyboardInterrupt):
+                signal.raise_signal(signal.SIGTERM)
+            assert told == []
+            signal.raise_signal(signal.SIGTERM)
+    finally:
+        signal.signal(signal.SIGTERM, own)
+    assert told == ["second"]
 
 
 def test_many_bad_ones_are_not_all_told(archive, command):

@@ -10,10 +10,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from joblib.externals.loky.process_executor import BrokenProcessPool
 
-from sunalign.archive import _engine
+from sunalign.archive import _engine, read_manifest
 from sunalign.archive._engine import answers
+from sunalign.archive._plan import Settings, plan_tasks
 from sunalign.archive._store import Store
-from sunalign.archive._task import Job
+from sunalign.archive._task import Job, run_task
 from sunalign.exceptions import ArchiveError
 
 
@@ -182,3 +183,27 @@ def test_two_workers_find_what_one_finds(archive):
         archive.out = archive.folder / "threads"
         three = archive.run()
     assert list(one["shift_x"]) == list(three["shift_x"])
+
+
+def test_workers_that_were_started_elsewhere(archive, monkeypatch, tmp_path_factory):
+    """A relative output is that of the run, and not one below each worker's own directory."""
+    monkeypatch.chdir(archive.folder)
+    store = Store("out")
+    store.prepare()
+    (job, *_) = [
+        plan.job
+        for plan in plan_tasks(read_manifest(archive.manifest, {"default": {"fit": "shift"}}), store, Settings())
+    ]
+    other = tmp_path_factory.mktemp("other")
+    monkeypatch.chdir(other)
+    assert json.loads(run_task(job.text()))["state"] == "done"
+    assert (archive.out / "tasks" / "t0.json").exists()
+    assert not any(other.iterdir())
+
+
+def test_a_worker_that_does_not_see_the_output(archive, monkeypatch):
+    from sunalign.archive import _run
+
+    monkeypatch.setattr(_run, "prepare", lambda store: store.folder("record").mkdir(parents=True))
+    with pytest.raises(ArchiveError, match=r"it is not there for the worker on .*, which has to see"):
+        archive.run()

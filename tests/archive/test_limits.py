@@ -119,6 +119,12 @@ def test_whatever_a_task_raises_is_its_state(archive, monkeypatch, raised, state
     assert not store.claims()
 
 
+def test_a_timeout_is_a_time(archive):
+    for timeout in (0, -1, float("nan"), float("inf"), True, "10"):
+        with pytest.raises(ValueError, match="'timeout' is a number of seconds above 0"):
+            archive.run(timeout=timeout)
+
+
 def test_ctrl_c_in_this_process_ends_the_run(archive, monkeypatch):
     def fail(*_):
         raise KeyboardInterrupt

@@ -126,7 +126,7 @@ def test_every_fault_is_named_with_its_row(table):
     expected = [
         ("row 2 (A)", "The id differs from 'a' of row 1 only in upper and lower case"),
         ("row 3", "The id is missing"),
-        ("row 4 (d/e)", "The id 'd/e' names files"),
+        ("row 4 (d/e)", "The id cannot name files; take 1 to 100 of A-Z, a-z, 0-9 and ._+-"),
         ("row 5 (e)", "The target is missing"),
         ("row 6 (f)", "neither 'references' nor 'directory'"),
         ("row 7 (g)", "both 'references' and 'directory'"),
@@ -150,11 +150,12 @@ def test_every_fault_is_named_with_its_row(table):
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("target,references\na,b\n", "It has no column 'id'"),
+        ("target,references\na,b\n", "It has no column 'id'; it has target, references."),
+        ("id,target,references,target\na,b,c,d\n", "The column 'target' stands there twice."),
         ("id,target,corrector\na,b,c\n", "The column 'corrector' has no place in a manifest: the corrected files"),
         ("id,target,n-jobs\na,b,2\n", "The column 'n-jobs' has no place in a manifest"),
         ("id,target,references\n", "It has no row"),
-        ("id,target\na,b,c,d\n", "It cannot be read as a table in ECSV or CSV"),
+        ("id,target\na,b\na,b,c,d\n", "Row 2 has 4 cells, but the first line has 2; put quotes about commas."),
         ("", "It is empty; its first line names the columns"),
         (" \n\n", "It is empty; its first line names the columns"),
         ("id;target;references\na;b;c\n", "Its only column is 'id;target;references': is it separated by commas?"),
@@ -165,6 +166,61 @@ def test_tables_that_are_no_manifest(table, text, words):
     found = faults(table(text))
     assert len(found) == 1
     assert words in found[0]
+
+
+def test_files_that_are_no_table(tmp_path):
+    path = tmp_path / "m.csv"
+    path.write_bytes("id,target,references\na,\u00e9.fits,b.fits\n".encode("latin-1"))
+    assert faults(path) == ["It is not UTF-8 text; a spreadsheet saves that as 'CSV UTF-8'."]
+    assert faults(tmp_path) == [f"{tmp_path} is a directory; give a table."]
+    assert faults(tmp_path / "none.csv") == [f"There is no file {tmp_path / 'none.csv'}."]
+
+
+@pytest.mark.parametrize("ending", ["\n", "\r\n", "\r"])
+def test_marks_and_line_ends_of_other_systems(tmp_path, ending):
+    path = tmp_path / "m.csv"
+    path.write_bytes(ending.join(["\ufeffid,target,references", "a,b.fits,c.fits", ""]).encode("utf-8"))
+    (task,) = read_manifest(path)
+    assert (task.id, task.target) == ("a", str(tmp_path / "b.fits"))
+
+
+def test_a_target_is_no_reference_of_its_own(table):
+    path = table("id,target,references\na,a.fits,sub/../a.fits\nb,b.fits,c.fits;b.fits\nc,c.fits,b.fits\n")
+    assert faults(path) == ["rows 1-2: The target is one of its own references; name another image there."]
+
+
+def test_a_fault_of_a_preset_is_told_to_be_one(table):
+    path = table(
+        "id,target,references,preset,min_overlap\na,a.fits,r.fits,,\nb,b.fits,r.fits,wide,\nc,c.fits,r.fits,,9"
+    )
+    presets = {"default": {"max_shift": "60"}, "wide": {"max_shift": "90arcsec", "fitt": "shift"}}
+    own, of_wide = faults(path, presets)
+    assert own.startswith("rows 1, 3, by preset 'default': 'max_shift': '60' has no unit")
+    # Of the options of align() too a misspelt one may be meant.
+    assert of_wide.startswith(
+        "row 2 (b), by preset 'wide': No chosen plugin has an option named 'fitt'. Did you mean 'fit'"
+    )
+    # A row's own fault is no preset's.
+    (fault,) = faults(path, {"default": {"max_shift": "60arcsec"}, "wide": {}})
+    assert fault.startswith("row 3 (c): 'min_overlap' is a fraction")
+
+
+def test_a_long_id_is_cut_in_messages(table):
+    (fault,) = faults(table(f"id,target,references\n{'x' * 150},a.fits,r.fits\n"))
+    assert fault.startswith(f"row 1 ({'x' * 40}...): The id cannot name files")
+
+
+@pytest.mark.parametrize("gap", ["-20min", "0s", "nan s"])
+def test_a_gap_that_is_none(table, gap):
+    (fault,) = faults(table(f"id,target,directory,max_gap\na,a.fits,d,{gap}\n"))
+    assert "'max_gap' is longer than 0" in fault
+
+
+@pytest.mark.parametrize("limits", [5, "5", "a,b", [1, 2, 3]])
+def test_limits_that_are_none(table, limits):
+    path = table("id,target,references\na,a.fits,r.fits\n")
+    (fault,) = faults(path, {"default": {"target_limits": limits}})
+    assert "'target_limits': limits are two numbers such as 10,500" in fault
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """The manifest of two directories."""
 
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -10,12 +11,14 @@ import astropy.units as u
 from astropy.table import Table
 from astropy.time import Time
 
+import sunalign
 from sunalign import find_images, simulate
 from sunalign.archive import make_manifest, read_manifest
 from sunalign.archive._match import _names, span_of
 from sunalign.archive._plan import Settings, plan_tasks
 from sunalign.archive._store import Store
 from sunalign.exceptions import AlignmentError, ImageError, SunalignUserWarning
+from sunalign.files.io import apply_to_file
 from sunalign.images import to_image
 
 START = Time("2024-10-17T01:00:00")
@@ -83,12 +86,63 @@ def test_without_image_the_directory_is_named(folders, tmp_path):
     early = tmp_path / "targets"
     early.mkdir()
     simulate.image_pair(seed=3, shape=(32, 32), time="2020-01-01").target.save(early / "early.fits")
-    with pytest.warns(SunalignUserWarning, match=r"There is no image for 1 of 1 targets: early\.fits"):
+    with pytest.warns(SunalignUserWarning, match=r"no image for 1 of the 1 targets: early\.fits\. .* no image within"):
         table = make_manifest(early, images, detector="fsi174")
     (row,) = table
+    assert table.colnames == ["id", "target", "references", "directory", "detector"]
     assert (row["references"], row["directory"], row["detector"]) == ("", str(images.resolve()), "fsi174")
     (task,) = read_manifest(table)
     assert (task.directory, task.detector) == (str(images.resolve()), "fsi174")
+
+
+def test_images_that_come_later_are_sought_as_they_were(folders, tmp_path):
+    """The nearest one for a raster, and no further away than was asked for."""
+    _, targets, images = folders
+    targets = targets / "b"
+    later = tmp_path / "images"
+    later.mkdir()
+    with pytest.warns(SunalignUserWarning, match="There is no image"):
+        table = make_manifest(targets, later, nearest=True, max_gap=30 * u.min)
+    assert [table[name][0] for name in ("max_gap", "reference_builder")] == ["30 min", "image"]
+    with pytest.warns(SunalignUserWarning, match="There is no image"):
+        manifest = read_manifest(make_manifest(targets, later, nearest=True, max_gap=30 * u.min))
+    for image in images.iterdir():
+        shutil.copy2(image, later)
+    (plan,) = plan_tasks(manifest, Store(tmp_path / "out"), Settings())
+    expected = make_manifest(targets, images, nearest=True, max_gap=30 * u.min)
+    assert [Path(path).name for path in plan.job.references] == [Path(expected["references"][0]).name]
+
+
+def test_corrected_copies_are_no_targets(folders, tmp_path):
+    _, targets, images = folders
+    mine = tmp_path / "targets"
+    shutil.copytree(targets, mine)
+    correction = sunalign.Correction(shift=[3, 0] * u.arcsec)
+    apply_to_file(mine / "image.fits", correction, mine / "image_aligned.fits")
+    with pytest.warns(SunalignUserWarning, match=r"Left out of .*, as corrected .* already: image_aligned\.fits\."):
+        table = make_manifest(mine, images)
+    assert "image" in table["id"]
+    assert "image_aligned" not in table["id"]
+    with pytest.raises(AlignmentError, match="holds no target: all of its files were corrected"):
+        make_manifest(mine, images, pattern="*_aligned*")
+
+
+def test_corrected_copies_and_files_in_the_making_are_no_references(tmp_path):
+    """They have the date of their target, and would agree with it best of all."""
+    image = simulate.image_pair(seed=3, shape=(32, 32), time=START)
+    image.target.save(tmp_path / "a.fits")
+    out = tmp_path / "out"
+    (out / "corrected").mkdir(parents=True)
+    shutil.copy2(tmp_path / "a.fits", out / "corrected" / "a.fits")
+    shutil.copy2(tmp_path / "a.fits", tmp_path / ".a.1234.fits")
+    (tmp_path / "gone.fits").symlink_to("nowhere.fits")
+    manifest = read_manifest(Table(rows=[{"id": "a", "target": f"{tmp_path}/a.fits", "directory": str(tmp_path)}]))
+    (plan,) = plan_tasks(manifest, Store(out), Settings())
+    assert plan.job.references == ()
+    assert "has no image but a.fits itself" in plan.job.missing
+    image.reference.save(tmp_path / "b.fits")
+    (plan,) = plan_tasks(manifest, Store(out), Settings())
+    assert plan.job.references == (str(tmp_path / "b.fits"),)
 
 
 def test_files_that_are_no_targets_are_left_out(folders, tmp_path):
@@ -99,7 +153,7 @@ def test_files_that_are_no_targets_are_left_out(folders, tmp_path):
     with pytest.raises(AlignmentError, match=r"holds no target: text\.fits \(ImageError"):
         make_manifest(targets, images)
     simulate.image_pair(seed=3, shape=(32, 32), time=START).target.save(targets / "image.fits")
-    with pytest.warns(SunalignUserWarning, match=r"1 files of .* are no targets and were left out: text\.fits"):
+    with pytest.warns(SunalignUserWarning, match=r"Left out of .*, as no targets: text\.fits"):
         assert list(make_manifest(targets, images)["id"]) == ["image"]
 
 
@@ -115,7 +169,7 @@ def test_a_target_is_no_reference_of_itself(tmp_path):
         assert [row["references"].replace(".fits", "") for row in table] == expected
     for k in range(1, 4):
         (tmp_path / f"a{k}.fits").unlink()
-    with pytest.warns(SunalignUserWarning, match="There is no image for 1 of 1"):
+    with pytest.warns(SunalignUserWarning, match="There is no image for 1 of the 1 targets"):
         make_manifest(tmp_path, tmp_path)
 
 
@@ -146,7 +200,7 @@ def test_images_that_cannot_be_meant_are_refused(folders, tmp_path):
     with pytest.raises(AlignmentError, match=r"images has no image of 'NOPE'; detectors there: .*fsi174"):
         make_manifest(targets, images, detector="NOPE")
     # Images may come later.
-    with pytest.warns(SunalignUserWarning, match="There is no image for 3 of 3 targets"):
+    with pytest.warns(SunalignUserWarning, match="There is no image for 3 of the 3 targets"):
         make_manifest(targets, tmp_path)
 
 

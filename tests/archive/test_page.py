@@ -65,7 +65,8 @@ def test_it_loads_nothing_from_elsewhere(text):
     links = re.findall(r"""(?:src|href)\s*=\s*["']([^"']*)""", text)
     assert len(links) > COUNT
     assert all(
-        re.fullmatch(r"data:,|results\.ecsv|(thumbnails|pages)/raster_\d{3}\.(png|html)", link) for link in links
+        re.fullmatch(r"data:,|results\.ecsv|(thumbnails|pages|tasks)/raster_\d{3}\.(png|html|json)", link)
+        for link in links
     )
     assert "url(" not in text
     assert "import" not in text
@@ -83,6 +84,19 @@ def test_it_has_every_task_worst_first(text):
     assert next(name for name, state in rows if state == "done") == "raster_033"
     for state, count in zip(*np.unique(table["state"], return_counts=True), strict=True):
         assert f'<b>{count}</b><span class="{state}">{state}</span>' in text
+
+
+def test_what_has_no_page_leads_to_its_record(text):
+    table = results()
+    for row in table:
+        links = re.findall(rf'"((?:pages|tasks)/{row["id"]}\.\w+)"', text)
+        if row["state"] in ("failed", "no-reference"):
+            assert links == [f"tasks/{row['id']}.json"]
+        elif row["state"] == "interrupted":
+            # It may have no record.
+            assert links == []
+        else:
+            assert set(links) == {row["page"]}
 
 
 def test_messages_cannot_break_it(text):

@@ -20,7 +20,7 @@ from sunalign.archive import read_manifest, read_results
 from sunalign.archive._manifest import Task
 from sunalign.archive._plan import chosen_shard
 from sunalign.archive._store import Store
-from sunalign.exceptions import AlignmentError
+from sunalign.exceptions import AlignmentError, ArchiveError
 from sunalign.files.io import load_correction, undo_file
 
 
@@ -375,16 +375,72 @@ def test_a_manifest_that_was_read_can_be_run(archive):
     assert set(align_archive(manifest, archive.out)["state"]) == {"done"}
 
 
+def test_where_both_files_are_gone_it_is_the_target_that_is_told(archive):
+    archive.rows = [{"id": "a", "target": "nowhere.fits", "references": "neither.fits"}]
+    archive.write()
+    (row,) = archive.run()
+    assert (row["state"], row["error"]) == ("failed", "ImageError")
+    assert row["message"] == f"There is no file {archive.folder / 'nowhere.fits'}."
+
+
+def test_cards_are_named_as_in_fits(archive):
+    """A card called like a column of the table is another column."""
+    table = archive.run(keywords=["crval1", "CRVAL1", "state"])
+    assert [name for name in table.colnames if name.isupper()] == ["CRVAL1", "STATE"]
+    assert np.isfinite(u.Quantity(table["CRVAL1"]).value).all()
+    assert set(table["state"]) == {"done"}
+
+
+def test_the_report_is_left_to_those_still_at_work(archive, monkeypatch):
+    """Or else whoever ends first would write it again and again until the last of them is done."""
+    from sunalign.archive import _page
+
+    store, written = Store(archive.out), []
+    store.prepare()
+    claim = store.claim("elsewhere", run="other")
+
+    def write_page(*_):
+        written.append(1)
+        if len(written) < 4:
+            # Another run has done a task meanwhile.
+            store.write(f"more{len(written)}", {"key": "k", "state": "done"})
+
+    monkeypatch.setattr(_page, "write_page", write_page)
+    archive.run()
+    assert len(written) == 1
+    # Nobody is: our table may be older than that of the one which was faster, and is written again.
+    store.release(claim)
+    written.clear()
+    archive.run()
+    assert len(written) == 4
+
+
+def test_a_report_that_cannot_be_written_says_so(archive, monkeypatch):
+    from sunalign.archive import _run
+
+    def fail(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(_run, "write_table", fail)
+    words = rf"The table and the page of {archive.out} cannot be written: No space left on device\. What was done stays"
+    with pytest.raises(ArchiveError, match=words):
+        archive.run()
+    monkeypatch.undo()
+    before = archive.written()
+    assert set(archive.run()["state"]) == {"done"}
+    assert archive.written() == before
+
+
 def test_records_are_whole_or_not_there(archive, monkeypatch):
     store = Store(archive.out)
     store.prepare()
-    store.write("t0", {"key": "old"})
+    store.write("t0", {"key": "old", "state": "done"})
 
     def fail(*_, **__):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Path, "write_text", fail)
     with pytest.raises(OSError, match="No space left"):
-        store.write("t0", {"key": "new"})
+        store.write("t0", {"key": "new", "state": "done"})
     assert store.read("t0")["key"] == "old"
     assert [path.name for path in (archive.out / "tasks").iterdir()] == ["t0.json"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import difflib
 import os
 import re
@@ -10,19 +11,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+from astropy.table import Table
 
-from astropy.table import QTable, Table
-
-from sunalign.archive._options import REFUSED, check_options, plain_value
+from sunalign.archive._manifest_table import cell, read_columns
+from sunalign.archive._options import PLACES, REFUSED, check_options, plain_value
 from sunalign.archive._presets import DEFAULT, read_presets
 from sunalign.exceptions import ManifestError, PluginError
 
-__all__ = ["Manifest", "Task", "read_manifest"]
+__all__ = ["Manifest", "Row", "Task", "in_words", "read_manifest"]
 
-_PLACES = ("references", "directory", "detector", "max_gap")
 _ROW_ONLY = ("id", "target", "preset")
 _ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+-]{0,99}")
+_SHOWN = 40  # Letters of an id in a message.
 
 
 @dataclass(frozen=True)
@@ -102,96 +102,58 @@ def read_manifest(
     ~sunalign.exceptions.ManifestError
         Every fault with its row. That a file is missing is none: such a task fails, and the others run.
     """
-    faults: dict[str, list[tuple[int, str]]] = {}
-    table, base, name = _table(manifest)
+    faults: dict[str, list[Row]] = {}
+    columns, base, name = read_columns(manifest)
     beneath, preset_base = _presets(presets)
-    _check_columns(table, name)
     tasks = []
-    columns = {key: table[key] for key in table.colnames}
-    for number in range(len(table)):
-        cells = {key.replace("-", "_"): _cell(column, number) for key, column in columns.items()}
-        label = str(cells.get("id") or "")
+    for number in range(len(columns["id"])):
+        cells = {key.replace("-", "_"): cell(column, number) for key, column in columns.items()}
+        row = Row(number + 1, str(cells.get("id") or ""), cells.get("preset"))
         try:
             tasks.append(_task(cells, number + 1, base, beneath, preset_base))
         except (ValueError, TypeError, PluginError) as error:
             for line in str(error).splitlines():
-                faults.setdefault(line, []).append((number + 1, label))
+                faults.setdefault(line, []).append(row)
     for task, line in _doubles(tasks):
-        faults.setdefault(line, []).append((task.row, task.id))
-    found = [f"{_rows(rows)}: {line}" for line, rows in sorted(faults.items(), key=lambda item: item[1][0][0])]
+        faults.setdefault(line, []).append(Row(task.row, task.id))
+    by_row = sorted(faults.items(), key=lambda item: item[1][0].number)
+    alone = _preset_faults(beneath, preset_base) if faults else {}
+    found = [f"{in_words(rows)}{_by_preset(line, rows, alone)}: {line}" for line, rows in by_row]
     found += _unused_faults(beneath, columns, preset_base)
     if found:
         raise ManifestError(name, found)
     return Manifest(name, tuple(tasks))
 
 
-def _rows(rows: Sequence[tuple[int, str]]) -> str:
+@dataclass(frozen=True)
+class Row:
+    """Where a fault is: row of the table from 1, its id and its preset as far as it has them."""
+
+    number: int
+    label: str
+    preset: Any = None
+
+
+def in_words(rows: Sequence[Row]) -> str:
     """Rows that share a fault, in words: a wrong preset is a fault of thousands."""
     if len(rows) == 1:
-        number, label = rows[0]
-        return f"row {number} ({label})" if label else f"row {number}"
+        label = rows[0].label if len(rows[0].label) <= _SHOWN else f"{rows[0].label[:_SHOWN]}..."
+        return f"row {rows[0].number} ({label})" if label else f"row {rows[0].number}"
     spans: list[list[int]] = []
-    for number, _ in rows:
-        if spans and number == spans[-1][1] + 1:
-            spans[-1][1] = number
+    for row in rows:
+        if spans and row.number == spans[-1][1] + 1:
+            spans[-1][1] = row.number
         else:
-            spans.append([number, number])
+            spans.append([row.number, row.number])
     return "rows " + ", ".join(f"{a}" if a == b else f"{a}-{b}" for a, b in spans)
 
 
-# The table.
-
-
-def _table(manifest: Any) -> tuple[Table, Path, str]:
-    if isinstance(manifest, Table):
-        return manifest, Path.cwd(), "the manifest"
-    path = Path(manifest)
-    if not path.is_file():
-        raise ManifestError(path, [f"There is no file {path}."])
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-        if not text.strip():
-            raise ManifestError(path, ["It is empty; its first line names the columns, such as id,target,references."])
-        if text.startswith("# %ECSV"):
-            table = QTable.read(text.splitlines(), format="ascii.ecsv")
-        else:
-            # As text: '007' is no number, and what a cell means is for its column to say.
-            table = Table.read(
-                text.splitlines(), format="ascii.csv", converters={"*": [_as_text()]}, fill_values=[("", "")]
-            )
-    except ManifestError:
-        raise
-    except (ValueError, TypeError, OSError, IndexError) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
-        raise ManifestError(path, [f"It cannot be read as a table in ECSV or CSV: {reason}."]) from error
-    return table, path.resolve().parent, str(path)
-
-
-def _as_text() -> Any:
-    from astropy.io import ascii as tables
-
-    return tables.convert_numpy(str)
-
-
-def _cell(column: Any, number: int) -> Any:
-    if getattr(column, "mask", None) is not None and np.any(np.atleast_1d(column.mask)[number]):
-        return None
-    return plain_value(column[number])
-
-
-def _check_columns(table: Table, name: str) -> None:
-    if len(table.colnames) == 1 and re.search(r"[;\t|]", table.colnames[0]):
-        raise ManifestError(name, [f"Its only column is {table.colnames[0]!r}: is it separated by commas?"])
-    faults = [f"It has no column '{needed}'." for needed in ("id", "target") if needed not in table.colnames]
-    faults += [_refused(column) for column in table.colnames if column.replace("-", "_") in REFUSED]
-    if not faults and not len(table):
-        faults = ["It has no row, so there is nothing to do."]
-    if faults:
-        raise ManifestError(name, faults)
-
-
-def _refused(column: str) -> str:
-    return f"The column '{column}' has no place in a manifest: {REFUSED[column.replace('-', '_')]}."
+def _by_preset(line: str, rows: Sequence[Row], alone: Mapping[str, set[str]]) -> str:
+    """Preset that brought a fault into rows, in words; empty where it is the rows' own."""
+    for name, faults in alone.items():
+        if line in faults and all(name in (DEFAULT, str(row.preset)) for row in rows):
+            return f", by preset '{name}'"
+    return ""
 
 
 # Presets.
@@ -214,29 +176,37 @@ def _presets(presets: Any) -> tuple[dict[str, dict[str, Any]], Path]:
     return found, base
 
 
+def _preset_faults(beneath: Mapping[str, dict[str, Any]], base: Path) -> dict[str, set[str]]:
+    """What is wrong with presets, whatever the row, by the name of the preset; that of all comes first."""
+    return {
+        name: {line for count in (1, None) for line in _faults_of_preset(name, beneath, base, count)}
+        for name in sorted(beneath, key=lambda name: name != DEFAULT)
+    }
+
+
 def _unused_faults(beneath: Mapping[str, dict[str, Any]], columns: Mapping[str, Any], base: Path) -> list[str]:
     """Faults of presets that no row has, which would come to light with the row that has them."""
     cells = columns.get("preset", ())
-    used = {DEFAULT, *(str(_cell(cells, number)) for number in range(len(cells)))}
+    used = {DEFAULT, *(str(cell(cells, number)) for number in range(len(cells)))}
     faults = []
     for name in beneath:
-        if name in used:
-            continue
-        try:
-            options, places = _merged({"preset": name}, base, beneath, base)
-            _check_places(places | {"references": ["those of a row"]})
-            _check_unused(options)
-        except (ValueError, TypeError, PluginError) as error:
-            faults.append(f"preset '{name}', which no row has: {error}")
+        # Their references are not known, and may be one image or many.
+        if name not in used and _faults_of_preset(name, beneath, base, 1):
+            found = _faults_of_preset(name, beneath, base, None)
+            faults += [f"preset '{name}', which no row has: {line}" for line in found]
     return faults
 
 
-def _check_unused(options: Mapping[str, Any]) -> None:
-    """Check options whose references are not known: they may be those of one image or of many."""
+def _faults_of_preset(
+    name: str, beneath: Mapping[str, dict[str, Any]], base: Path, n_references: int | None
+) -> list[str]:
     try:
-        check_options(options, 1)
-    except (ValueError, TypeError, PluginError):
-        check_options(options, None)
+        options, places = _merged({"preset": name}, base, beneath, base)
+        _check_places(places | {"references": ["those of a row"]})
+        check_options(options, n_references)
+    except (ValueError, TypeError, PluginError) as error:
+        return str(error).splitlines()
+    return []
 
 
 def _layers(preset: str | None, beneath: Mapping[str, dict[str, Any]]) -> list[dict[str, Any]]:
@@ -259,17 +229,18 @@ def _task(
     faults = []
     name, target = cells.pop("id", None), cells.pop("target", None)
     name = None if name is None else str(name)
-    if name is None or not _ID.fullmatch(name):
-        faults.append(
-            "The id is missing." if name is None else
-            f"The id {name!r} names files: up to 100 letters, digits and ._+-, the first of them no dot or hyphen."
-        )  # fmt: skip
+    if name is None:
+        faults.append("The id is missing.")
+    elif not _ID.fullmatch(name):
+        faults.append("The id cannot name files; take 1 to 100 of A-Z, a-z, 0-9 and ._+-, the first no dot or hyphen.")
     if target is None:
         faults.append("The target is missing.")
     try:
         options, places = _merged(cells, base, beneath, preset_base)
         _check_places(places)
         references = tuple(places["references"] or ())
+        if target is not None and _absolute(str(target), base) in references:
+            raise ValueError("The target is one of its own references; name another image there.")
         check_options(options, len(references) or None)
     except (ValueError, TypeError, PluginError) as error:
         faults.append(str(error))
@@ -293,7 +264,7 @@ def _merged(
     """Options, and where the references are: presets below, the row above."""
     preset = cells.pop("preset", None)
     options: dict[str, Any] = {}
-    places: dict[str, Any] = dict.fromkeys(_PLACES)
+    places: dict[str, Any] = dict.fromkeys(PLACES)
     layers = [(layer, preset_base) for layer in _layers(None if preset is None else str(preset), beneath)]
     for layer, start in [*layers, (cells, base)]:
         given = {key: value for key, value in layer.items() if value is not None}
@@ -301,7 +272,7 @@ def _merged(
             raise ValueError("It has both 'references' and 'directory'; give one of them.")
         # One way to name references takes the place of the other.
         if "references" in given:
-            places.update(dict.fromkeys(_PLACES), references=_paths(given.pop("references"), start))
+            places.update(dict.fromkeys(PLACES), references=_paths(given.pop("references"), start))
         if "directory" in given:
             places.update(references=None, directory=_absolute(str(given.pop("directory")), start))
         places.update({key: str(given.pop(key)) for key in ("detector", "max_gap") if key in given})
@@ -328,11 +299,13 @@ def _check_places(places: Mapping[str, Any]) -> None:
         raise ValueError("Its 'references' are empty.")
     if places["max_gap"] is not None:
         from sunalign._command_line import read_duration
+        from sunalign.files.catalog import checked_gap
 
         try:
-            read_duration(places["max_gap"])
-        except Exception as error:
+            gap = read_duration(places["max_gap"])
+        except argparse.ArgumentTypeError as error:
             raise ValueError(f"'max_gap': {error}.") from error
+        checked_gap(gap)
 
 
 def _doubles(tasks: Sequence[Task]) -> list[tuple[Task, str]]:

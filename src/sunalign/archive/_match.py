@@ -17,8 +17,10 @@ from astropy.time import Time
 from astropy.utils.exceptions import AstropyWarning
 
 from sunalign._progress import tracked
+from sunalign.archive._options import plain_value
 from sunalign.exceptions import AlignmentError, CoverageError, ImageError, describe_error, warn_user
-from sunalign.files.catalog import SUFFIXES, Listing
+from sunalign.files.catalog import SUFFIXES, Listing, checked_gap
+from sunalign.files.io import is_corrected
 from sunalign.geometry.coordinates import PixelGrid
 from sunalign.images import Image
 from sunalign.wcs.celestial import celestial_wcs
@@ -60,20 +62,27 @@ def make_manifest(
     Returns
     -------
     `~astropy.table.Table`
-        ``id``, ``target`` and ``references``. Where there is no image yet, ``directory`` and ``detector`` are given
-        instead, so that the next run looks again.
+        ``id``, ``target`` and ``references``. Where there is no image yet, ``directory`` and what else was asked for
+        are given instead, so that the next run looks again.
 
     Warns
     -----
     ~sunalign.exceptions.SunalignUserWarning
-        Some files are no targets, or there is no image for some of them.
+        Some files are no targets, or are corrected already, or there is no image for some of them.
     """
-    if max_gap is not None and (not isinstance(max_gap, u.Quantity) or not max_gap.unit.is_equivalent(u.s)):
-        raise TypeError(f"'max_gap' is a duration such as 20 * u.min; got {max_gap!r}.")
+    checked_gap(max_gap)
     paths = _targets(targets, pattern)
     references, folder = References(progress), str(Path(images).resolve())
     references.check(folder, detector, images)
-    rows, odd, alone = [], [], []
+    rows, odd, done = [], [], []
+    alone: list[tuple[str, CoverageError]] = []
+    # What finds the images at the next run as they were sought here.
+    sought = {
+        "directory": "",
+        "detector": detector or "",
+        "max_gap": plain_value(max_gap) or "",
+        "reference_builder": "image" if nearest else "",
+    }
 
     def shown(place: str | os.PathLike[str]) -> str:
         below = relative_to is not None and Path(place).is_relative_to(Path(relative_to).resolve())
@@ -81,28 +90,47 @@ def make_manifest(
 
     names = _names(paths, Path(targets))
     for path in tracked(paths, progress, "targets"):
-        row = {"id": names[path], "target": shown(path), "references": "", "directory": "", "detector": ""}
+        row = {"id": names[path], "target": shown(path), "references": ""} | dict.fromkeys(sought, "")
         try:
-            span = span_of(path)
+            head = head_of(path)
+            span = _span(head)
         except (AlignmentError, OSError) as error:
             odd.append(f"{path.name} ({describe_error(error)})")
+            continue
+        if is_corrected(head.meta):
+            done.append(path.name)
             continue
         try:
             found = references.find(folder, detector, span, nearest, max_gap, path)
             row["references"] = ";".join(shown(image) for image in found)
-        except CoverageError:
-            alone.append(path.name)
-            row |= {"directory": shown(folder), "detector": detector or ""}
+        except CoverageError as error:
+            alone.append((path.name, error))
+            row |= sought | {"directory": shown(folder)}
         rows.append(row)
-    if not rows:
-        raise AlignmentError(f"{targets} holds no target: {odd[0] if odd else 'none of its files can be read'}.")
-    if odd:
-        warn_user(f"{len(odd)} files of {targets} are no targets and were left out: {_some(odd)}.")
-    if alone:
-        warn_user(f"There is no image for {len(alone)} of {len(rows)} targets: {_some(alone)}.")
+    _tell_of_the_rest(targets, odd, done, alone, len(rows))
     table = Table(rows=rows, names=list(rows[0]), dtype=[str] * len(rows[0]))
-    table.remove_columns([name for name in ("directory", "detector") if not any(table[name])])
+    table.remove_columns([name for name in sought if not any(table[name])])
     return table
+
+
+def _tell_of_the_rest(
+    targets: str | os.PathLike[str],
+    odd: Sequence[str],
+    done: Sequence[str],
+    alone: Sequence[tuple[str, CoverageError]],
+    count: int,
+) -> None:
+    """Warn of files that are in no row, and of rows without an image."""
+    if not count:
+        why = odd[0] if odd else "all of its files were corrected by sunalign already"
+        raise AlignmentError(f"{targets} holds no target: {why}.")
+    if odd:
+        warn_user(f"Left out of {targets}, as no targets: {_some(odd)}.")
+    if done:
+        warn_user(f"Left out of {targets}, as corrected by sunalign already: {_some(done)}.")
+    if alone:
+        listed = _some([name for name, _ in alone])
+        warn_user(f"There is no image for {len(alone)} of the {count} targets: {listed}. {alone[0][1]}")
 
 
 def _some(words: Sequence[str]) -> str:
@@ -113,7 +141,8 @@ def _targets(root: str | os.PathLike[str], pattern: str) -> list[Path]:
     folder = Path(root)
     if not folder.is_dir():
         raise AlignmentError(f"There is no directory {folder}; give the one that holds the targets.")
-    files = sorted(p for p in folder.resolve().rglob(pattern) if p.name.lower().endswith(SUFFIXES) and p.is_file())
+    found = (path for path in folder.resolve().rglob(pattern) if not path.name.startswith("."))
+    files = sorted(path for path in found if path.name.lower().endswith(SUFFIXES) and path.is_file())
     if not files:
         raise AlignmentError(f"{folder} has no FITS file with a name like {pattern!r}.")
     return files
@@ -181,7 +210,10 @@ def head_of(path: str | os.PathLike[str]) -> Image:
 
 def span_of(path: str | os.PathLike[str]) -> tuple[float, float]:
     """First and last time of a target, in seconds of Unix."""
-    image = head_of(path)
+    return _span(head_of(path))
+
+
+def _span(image: Image) -> tuple[float, float]:
     times = image.times
     if times is None:
         raise ImageError(f"{image.name} does not say when it was taken; its header has neither a time axis nor a date.")
@@ -196,10 +228,15 @@ class References:
     ----------
     progress : `bool` or callable, optional
         As in `make_manifest`, for the listing.
+    without : path, optional
+        Directory whose files are no references, wherever it is: a corrected copy has the date of its target.
     """
 
-    def __init__(self, progress: bool | Callable[..., Any] | None = None) -> None:
+    def __init__(
+        self, progress: bool | Callable[..., Any] | None = None, without: str | os.PathLike[str] | None = None
+    ) -> None:
         self._progress = progress
+        self._without = None if without is None else Path(without)
         self._listings: dict[tuple[str, str | None], Listing] = {}
 
     def find(
@@ -251,5 +288,5 @@ class References:
     def _listing(self, directory: str, detector: str | None) -> Listing:
         key = (directory, detector)
         if key not in self._listings:
-            self._listings[key] = Listing(Path(directory), None, detector, self._progress)
+            self._listings[key] = Listing(Path(directory), None, detector, self._progress, self._without)
         return self._listings[key]

@@ -15,10 +15,13 @@ import numpy as np
 
 import astropy.units as u
 
-__all__ = ["OUTPUT_OPTIONS", "REFUSED", "align_arguments", "check_options", "plain_value"]
+__all__ = ["OUTPUT_OPTIONS", "PLACES", "REFUSED", "align_arguments", "check_options", "plain_value"]
 
 #: Options of the file that is written, which `sunalign.align` does not see.
 OUTPUT_OPTIONS = ("hdus", "hdu")
+
+#: Columns that say where references are.
+PLACES = ("references", "directory", "detector", "max_gap")
 
 #: Arguments of `sunalign.align` that have no place in an archive, and why.
 REFUSED = {
@@ -78,7 +81,7 @@ def align_arguments(options: Mapping[str, Any]) -> dict[str, Any]:
             made[name] = _READERS.get(name, _loose)(value)
         except (argparse.ArgumentTypeError, TypeError, ValueError, OSError) as error:
             text = str(error)
-            raise ValueError(text if name in text else f"'{name}': {text.rstrip('.')}.") from error
+            raise ValueError(text if f"'{name}'" in text else f"'{name}': {text.rstrip('.')}.") from error
     return made
 
 
@@ -118,7 +121,7 @@ def _check(options: str, builder: str) -> None:
         ReferenceBuilder: known["reference_builder"] or builder,
     }
     _check_numbers(choices, loose)
-    plugins = make_plugins(choices, loose)
+    plugins = make_plugins(choices, loose, [*defaults.keys() - REFUSED.keys(), *OUTPUT_OPTIONS, *PLACES])
     make_scaling(known["scaling"] or plugins[Metric].scaling)
     fit, height = split_height(split_drift(known["fit"])[0])
     bounds = height_bounds(known["bounds"])[0] if height else known["bounds"]
@@ -196,15 +199,24 @@ def _pairs(value: Any) -> dict[str, tuple[Any, ...]]:
 
 
 def _limits(value: Any) -> tuple[Any, ...]:
-    parts = value.strip("()[] ").split(",") if isinstance(value, str) else list(value)
-    limits = tuple(None if str(part).strip() in ("", "None", "null") else float(part) for part in parts)
+    try:
+        limits = tuple(None if str(part).strip() in ("", "None", "null") else float(part) for part in _parts(value))
+    except (TypeError, ValueError):
+        limits = ()
     if len(limits) != 2:
         raise ValueError(f"limits are two numbers such as 10,500, or 10,None; got {value!r}")
     return limits
 
 
+def _parts(value: Any) -> list[Any]:
+    """Items of a list, in YAML or as text."""
+    if isinstance(value, str):
+        return value.strip("()[] ").split(",")
+    return value if isinstance(value, list) else [value]
+
+
 def _pair_of_angles(value: Any) -> u.Quantity:
-    parts = value.split(",") if isinstance(value, str) else list(value)
+    parts = _parts(value)
     if len(parts) != 2:
         raise ValueError(f"two angles are needed, such as 100arcsec,-200arcsec; got {value!r}")
     return u.Quantity([_angle(part) for part in parts])

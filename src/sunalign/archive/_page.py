@@ -16,6 +16,7 @@ from astropy.time import Time
 
 import sunalign
 from sunalign.archive._chart import Points, chart
+from sunalign.archive._store import FINISHED
 from sunalign.archive._trend import deviations, unix_of
 from sunalign.correction import PARAMETERS, UNITS, with_error
 from sunalign.files.io import atomic_write
@@ -256,7 +257,7 @@ def _tasks(table: QTable, fitted: Sequence[str], far: np.ndarray, order: Sequenc
     }
     rows = []
     for i in order:
-        state, link = texts["state"][i], html.escape(texts["page"][i])
+        state, link = texts["state"][i], html.escape(_leads_to(*(texts[key][i] for key in ("id", "state", "page"))))
         name = html.escape(texts["id"][i])
         picture = html.escape(texts["thumbnail"][i])
         image = f'<img src="{picture}" alt="{name} before and after" loading="lazy">' if picture else ""
@@ -278,6 +279,11 @@ def _tasks(table: QTable, fitted: Sequence[str], far: np.ndarray, order: Sequenc
         rows.append(f'<tr id="task-{name}" data-state="{state}">{"".join(cells)}</tr>')
     head = "".join(f"<th>{html.escape(text)}</th>" for text in heads)
     return f"<table><thead><tr>{head}</tr></thead><tbody>\n" + "\n".join(rows) + "\n</tbody></table>"
+
+
+def _leads_to(name: str, state: str, page: str) -> str:
+    """Page of a task; its record, with all that is known of an error, where it has none."""
+    return page or (f"tasks/{name}.json" if state in FINISHED else "")
 
 
 def _isot(times: Time) -> Any:

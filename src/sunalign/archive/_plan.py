@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -103,7 +104,7 @@ def plan_tasks(
     tasks: Iterable[Task], store: Store, settings: Settings, retry: Collection[str] = (), run: str = ""
 ) -> Iterator[Plan]:
     """Plan tasks one by one."""
-    references, run = References(), run or secrets.token_hex(6)
+    references, run = References(without=store.folder("corrected")), run or secrets.token_hex(6)
     cache: dict[str, Any] = {}
     held, there = store.claims(), store.outputs()
     for task in tasks:
@@ -147,7 +148,8 @@ def _job(
         references=tuple(found),
         missing=missing,
         options=task.options,
-        out=str(store.out),
+        # Workers of a cluster were started elsewhere.
+        out=os.path.abspath(store.out),  # noqa: PTH100
         run=run,
         key=task_key(inputs, dict(task.options)),
         inputs=inputs,

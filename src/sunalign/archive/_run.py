@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import secrets
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from astropy.table import QTable, Table
 
 from sunalign._progress import tracked
+from sunalign.alignment.inputs import checked_jobs
+from sunalign.archive._apart import check_apart
 from sunalign.archive._engine import answers
 from sunalign.archive._keys import INPUTS
 from sunalign.archive._manifest import Manifest, Task, read_manifest
@@ -22,7 +26,7 @@ from sunalign.archive._task import Job, interrupted
 from sunalign.archive._trend import fit_trend
 from sunalign.exceptions import AlignmentError, ArchiveError
 
-__all__ = ["align_archive", "make_report", "planned", "selected"]
+__all__ = ["align_archive", "make_report", "planned", "prepare", "selected"]
 
 
 def align_archive(
@@ -96,13 +100,14 @@ def align_archive(
         The output can no longer be written, as on a full disk, or the workers died again and again.
     """
     read = manifest if isinstance(manifest, Manifest) else read_manifest(manifest, presets)
+    n_jobs = None if n_jobs is None else checked_jobs(n_jobs)
     settings = Settings(
-        _checked_inputs(inputs), _checked_timeout(timeout), corrected, thumbnails, pages, tuple(keywords)
+        _checked_inputs(inputs), _checked_timeout(timeout), corrected, thumbnails, pages, _cards(keywords)
     )
     again, tasks = retried(retry), selected(read, shard, task)
     store = Store(out)
-    with _writable(store):
-        store.prepare()
+    check_apart(read, store)
+    prepare(store)
     run = secrets.token_hex(6)
     jobs = [plan.job for plan in plan_tasks(tasks, store, settings, again, run) if plan.reason]
     # Tasks with one reference beside each other, so that a worker has it in memory.
@@ -113,7 +118,7 @@ def align_archive(
         _let_go(jobs, store, run)
         if report:
             # On a full disk the report that was there before stays.
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(ArchiveError):
                 make_report(read, store, settings)
         raise
     if report:
@@ -130,8 +135,8 @@ def _do(jobs: Sequence[Job], store: Store, n_jobs: int | None, progress: Any) ->
         for answer in tracked(_Sized(found, len(jobs)), progress, "tasks"):
             if answer["state"] == "full":
                 raise ArchiveError(
-                    f"The output {store.out} cannot be written: {answer['message']}. {ended} tasks were ended, "
-                    f"{len(jobs) - ended} are left; make room, and run it again to go on."
+                    f"The output {store.out} cannot be written: {answer['message']}. {ended} of {len(jobs)} tasks were "
+                    f"ended. See to that, and run it again to go on."
                 )
             ended += 1
     finally:
@@ -187,28 +192,54 @@ def selected(
 
 
 def planned(
-    out: str | os.PathLike[str], settings: Settings, retry: Collection[str], tasks: Iterable[Task]
+    manifest: Manifest,
+    out: str | os.PathLike[str],
+    settings: Settings,
+    retry: Collection[str],
+    tasks: Iterable[Task],
 ) -> Iterator[Plan]:
     """What a run would do; nothing is done."""
-    return plan_tasks(tasks, Store(out), settings, retry)
+    store = Store(out)
+    check_apart(manifest, store)
+    return plan_tasks(tasks, store, settings, retry)
+
+
+def prepare(store: Store) -> None:
+    """Make the directories of the output."""
+    try:
+        store.prepare()
+    except (FileExistsError, NotADirectoryError) as error:
+        raise AlignmentError(f"{store.out} is, or is below, a file; give a directory for the output.") from error
+    except OSError as error:
+        raise AlignmentError(f"The output {store.out} cannot be written: {error.strerror}.") from error
 
 
 def make_report(manifest: Manifest, store: Store, settings: Settings) -> QTable:
     """Write the table, the trend and the page of an archive from its records."""
-    from sunalign.archive._page import write_page
-
     while True:
         # Another run may have written more records meanwhile, and its table before ours.
         before = store.version()
         table = results_table(plan_tasks(manifest, store, settings), settings.keywords)
-        write_table(table, store.out / "results.ecsv")
-        trend = None
-        with contextlib.suppress(AlignmentError):
-            trend = fit_trend(table)
-            write_table(trend, store.out / "trend.ecsv")
-        write_page(table, store.out / "index.html", settings.keywords)
-        if store.version() == before:
+        try:
+            _write_report(table, store.out, settings)
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise ArchiveError(
+                f"The table and the page of {store.out} cannot be written: {reason}. What was done stays done; see to "
+                f"that, and run it again."
+            ) from error
+        # Whoever is still at work will write them too; without that, ours would be written again until they end.
+        if store.version() == before or store.is_at_work():
             return table
+
+
+def _write_report(table: QTable, out: Path, settings: Settings) -> None:
+    from sunalign.archive._page import write_page
+
+    write_table(table, out / "results.ecsv")
+    with contextlib.suppress(AlignmentError):  # Too few are done.
+        write_table(fit_trend(table), out / "trend.ecsv")
+    write_page(table, out / "index.html", settings.keywords)
 
 
 def _checked_inputs(inputs: str) -> str:
@@ -220,16 +251,11 @@ def _checked_inputs(inputs: str) -> str:
 def _checked_timeout(timeout: float | None) -> float | None:
     if timeout is None:
         return None
-    if isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or not timeout > 0:
+    if isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or not 0 < timeout < math.inf:
         raise ValueError(f"'timeout' is a number of seconds above 0, or None for no limit; got {timeout!r}.")
     return float(timeout)
 
 
-@contextlib.contextmanager
-def _writable(store: Store) -> Iterator[None]:
-    try:
-        yield
-    except (FileExistsError, NotADirectoryError) as error:
-        raise AlignmentError(f"{store.out} is, or is below, a file; give a directory for the output.") from error
-    except OSError as error:
-        raise AlignmentError(f"The output {store.out} cannot be written: {error.strerror}.") from error
+def _cards(keywords: Sequence[str]) -> tuple[str, ...]:
+    """Names of cards as FITS has them, once each; the other columns of the table are in lower case."""
+    return tuple(dict.fromkeys(key.upper() for key in keywords))

@@ -85,9 +85,18 @@ class Store:
         self.out = Path(out)
         self._folders = {kind: self.out / name for kind, name in _FOLDERS.items()}
 
+    def folder(self, kind: str) -> Path:
+        """Directory of the files of one kind."""
+        return self._folders[kind]
+
+    @property
+    def folders(self) -> tuple[Path, ...]:
+        """Directories of the files of tasks."""
+        return tuple(self._folders.values())
+
     def prepare(self) -> None:
         """Make the directories."""
-        for folder in self._folders.values():
+        for folder in self.folders:
             folder.mkdir(parents=True, exist_ok=True)
 
     def path(self, kind: str, task: str, suffix: str) -> Path:
@@ -134,8 +143,7 @@ class Store:
             document = json.loads(self.path("record", task, ".json").read_bytes())
         except (OSError, ValueError):
             return None
-        whole = isinstance(document, dict) and isinstance(document.get("task"), dict) and "key" in document["task"]
-        return document if whole else None
+        return document if _is_whole(document) else None
 
     def write(self, task: str, record: Mapping[str, Any], result: Any = None) -> None:
         """Write a record; with a result it is also a correction that `sunalign.files.io.load_correction` reads.
@@ -161,6 +169,11 @@ class Store:
         text = json.dumps(plain_values_of(document), allow_nan=False)
         with atomic_write(self.path("record", task, ".json"), overwrite=True) as temporary:
             temporary.write_text(text + "\n", encoding="utf-8")
+
+    def records(self) -> set[str]:
+        """Tasks that have a record, whether or not the manifest still has them."""
+        names = _names(self._folders["record"])
+        return {name.removesuffix(".json") for name in names if name.endswith(".json") and not name.startswith(".")}
 
     def version(self) -> tuple[int, int]:
         """Something that changes with every record: their number and the newest."""
@@ -255,6 +268,11 @@ class Store:
         """Tasks that have a claim."""
         return {name for name in _names(self._folders["claim"]) if not name.startswith(".")}
 
+    def is_at_work(self) -> bool:
+        """Whether anybody does a task."""
+        found = (self.claimed(task) for task in self.claims())
+        return any(claim is not None and self.is_alive(claim) for claim in found)
+
     def claims_of(self, run: str, tasks: Iterable[str]) -> list[Claim]:
         """Claims that a run has among tasks.
 
@@ -267,6 +285,20 @@ class Store:
         held = self.claims()
         found = (self.claimed(task) for task in tasks if task in held)
         return [claim for claim in found if claim is not None and claim.run == run]
+
+
+def _is_whole(document: Any) -> bool:
+    """Whether a document is a record as `Store.write` writes it: files can be edited, and be of a later version."""
+    if not isinstance(document, dict) or not isinstance(document.get("task"), dict):
+        return False
+    record = document["task"]
+    mappings = [document.get("correction"), document.get("extra"), record.get("outputs"), record.get("sizes")]
+    return (
+        isinstance(record.get("key"), str)
+        and record.get("state") in STATES
+        and isinstance(record.get("inputs", []), list)
+        and all(item is None or isinstance(item, dict) for item in mappings)
+    )
 
 
 def _names(folder: Path) -> list[str]:
@@ -299,13 +331,16 @@ def _take_away(path: Path) -> None:
 
 
 def _age(path: Path) -> float:
-    """Seconds since the last beat, by the clock of the file system, which other machines share."""
+    """Seconds since the last beat, by the clock of the file system, which other machines share.
+
+    A beat that is ahead of the clock is from before it was set back, and as long ago as it seems to be to come.
+    """
     probe = path.with_name(f".now.{secrets.token_hex(4)}")
     try:
         probe.touch()
-        return max(0.0, probe.stat().st_mtime - path.stat().st_mtime)
+        return abs(probe.stat().st_mtime - path.stat().st_mtime)
     except OSError:
-        return float("inf") if not path.exists() else max(0.0, time.time() - path.stat().st_mtime)
+        return float("inf") if not path.exists() else abs(time.time() - path.stat().st_mtime)
     finally:
         probe.unlink(missing_ok=True)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import functools
 import json
+import socket
 import time
 import traceback
 import warnings
@@ -107,6 +108,9 @@ def run_task(text: str) -> str:
 
     job = Job(**json.loads(text))
     store = Store(job.out)
+    if not store.folder("claim").is_dir():
+        where = socket.gethostname()
+        return _answer(job, "full", f"it is not there for the worker on {where}, which has to see the same directory")
     try:
         with _no_space_is_full():
             deadline = None if job.timeout is None else time.time() + job.timeout
@@ -285,7 +289,10 @@ def _references(paths: tuple[str, ...]) -> Any:
     if len(paths) > 1:
         # A builder of many reads only the part of each that it needs.
         return list(paths)
-    status = Path(paths[0]).stat()
+    try:
+        status = Path(paths[0]).stat()
+    except OSError:
+        return paths[0]  # What is wrong, and whether the target is there, is for the alignment to say.
     return _image(paths[0], status.st_size, status.st_mtime_ns)
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from astropy.table import QTable
 
     from sunalign.archive._manifest import Manifest, Task
-    from sunalign.archive._plan import Settings
+    from sunalign.archive._plan import Plan, Settings
 
 __all__ = ["add_commands"]
 
@@ -115,7 +115,7 @@ def _manifest(options: argparse.Namespace) -> int:
     )
     with atomic_write(options.output, options.overwrite) as temporary:
         table.write(temporary, format=formats[options.output.suffix], overwrite=True)
-    print(f"Wrote {options.output}: {len(table)} tasks")
+    print(f"Wrote {options.output}: {_tasks(len(table))}")
     return 0
 
 
@@ -123,35 +123,52 @@ def _manifest(options: argparse.Namespace) -> int:
 
 
 def _archive(options: argparse.Namespace) -> int:
-    from sunalign.archive._manifest import read_manifest
-    from sunalign.archive._run import align_archive, selected
     from sunalign.exceptions import ArchiveError
 
-    manifest = read_manifest(options.manifest, options.presets)
-    tasks = selected(manifest, options.shard, options.task)
-    if options.dry_run or options.list:
-        return _look(options, manifest, tasks)
-    if options.report:
-        return _report(options, manifest, tasks)
-    settings = _settings(options)
     try:
-        with _cluster(options.dask) as n_jobs, _terminated():
-            table = align_archive(
-                manifest,
-                options.out,
-                n_jobs=options.n_jobs if options.dask is None else n_jobs,
-                retry=options.retry,
-                shard=options.shard,
-                task=options.task,
-                # One task of many, by Make or Snakemake: the report would be written ten thousand times.
-                report=options.task is None,
-                progress=not options.no_progress and sys.stderr.isatty(),
-                **settings.__dict__,
-            )
+        return _asked_for(options)
     except ArchiveError as error:
         print(f"sunalign: error: {error}", file=sys.stderr)
         return EXIT_CODES["interrupted"]
+
+
+def _asked_for(options: argparse.Namespace) -> int:
+    from sunalign.archive._manifest import read_manifest
+    from sunalign.archive._plan import retried
+    from sunalign.archive._run import align_archive, selected
+
+    again = _usage(retried, options.retry)
+    manifest = read_manifest(options.manifest, options.presets)
+    tasks = _usage(selected, manifest, options.shard, options.task)
+    if options.dry_run or options.list:
+        return _look(options, manifest, tasks, again)
+    if options.report:
+        return _report(options, manifest, tasks)
+    settings = _settings(options)
+    with _cluster(options.dask) as n_jobs, _terminated():
+        table = align_archive(
+            manifest,
+            options.out,
+            n_jobs=options.n_jobs if options.dask is None else n_jobs,
+            retry=again,
+            shard=options.shard,
+            task=options.task,
+            # One task of many, by Make or Snakemake: the report would be written ten thousand times.
+            report=options.task is None,
+            progress=not options.no_progress and sys.stderr.isatty(),
+            **settings.__dict__,
+        )
     return _told(options, table, tasks, written=options.task is None)
+
+
+def _usage(read: Callable[..., Any], *arguments: Any) -> Any:
+    """Read what was typed; what cannot be read is wrong usage."""
+    from sunalign._command_line import UsageError
+
+    try:
+        return read(*arguments)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
 
 
 def _settings(options: argparse.Namespace) -> Settings:
@@ -164,15 +181,14 @@ def _settings(options: argparse.Namespace) -> Settings:
         corrected=not options.no_corrected,
         thumbnails=not options.no_thumbnails,
         pages=not options.no_pages,
-        keywords=tuple(options.keyword or KEYWORDS),
+        keywords=tuple(key.upper() for key in options.keyword or KEYWORDS),
     )
 
 
-def _look(options: argparse.Namespace, manifest: Manifest, tasks: list[Task]) -> int:
-    from sunalign.archive._plan import retried
+def _look(options: argparse.Namespace, manifest: Manifest, tasks: list[Task], again: frozenset[str]) -> int:
     from sunalign.archive._run import planned
 
-    plans = planned(options.out, _settings(options), retried(options.retry), tasks)
+    plans = planned(manifest, options.out, _settings(options), again, tasks)
     if options.list:
         for plan in plans:
             print(plan.job.id, plan.state, plan.job.target, sep="\t")
@@ -181,19 +197,39 @@ def _look(options: argparse.Namespace, manifest: Manifest, tasks: list[Task]) ->
     for plan in plans:
         count, left = count + 1, left + bool(plan.reason)
         if plan.reason:
-            print(
-                f"{plan.job.id}: {plan.reason}" + (f" (no reference: {plan.job.missing})" if plan.job.missing else "")
-            )
-    print(f"{manifest.path} is sound: {count} tasks, {left} to be done, {count - left} as they should be.")
+            print(f"{plan.job.id}: {plan.reason}{_lack(plan)}")
+    print(f"{manifest.path} is sound: {_tasks(count)}, {left} to be done, {count - left} as they should be.")
+    _tell_of_others(options.out, manifest)
     return 0
 
 
+def _lack(plan: Plan) -> str:
+    """What a task lacks, in words."""
+    if plan.job.inputs[0]["size"] is None:
+        return f" (no target: there is no file {plan.job.target})"
+    return f" (no reference: {plan.job.missing})" if plan.job.missing else ""
+
+
+def _tell_of_others(out: Path, manifest: Manifest) -> None:
+    """Name tasks of the output that the manifest has no longer: their files stay, and look as good as the others."""
+    from sunalign.archive._store import Store
+
+    others = sorted(Store(out).records() - {task.id for task in manifest})
+    if others:
+        named = ", ".join(others[:3]) + (f" and {len(others) - 3} more" if len(others) > 3 else "")
+        print(f"{out} also has the files of {_tasks(len(others))} that the manifest has not: {named}.")
+
+
+def _tasks(count: int) -> str:
+    return f"{count} task" if count == 1 else f"{count} tasks"
+
+
 def _report(options: argparse.Namespace, manifest: Manifest, tasks: list[Task]) -> int:
-    from sunalign.archive._run import make_report
+    from sunalign.archive._run import make_report, prepare
     from sunalign.archive._store import Store
 
     store = Store(options.out)
-    store.prepare()
+    prepare(store)
     return _told(options, make_report(manifest, store, _settings(options)), tasks, written=True)
 
 
@@ -248,6 +284,8 @@ def _terminated() -> Iterator[None]:
     """Take the signal by which queues end a job for Ctrl-C, so that what is under way is named."""
 
     def stop(*_: Any) -> None:
+        # A second one ends what takes no notice of the first.
+        signal.signal(signal.SIGTERM, before)
         raise KeyboardInterrupt
 
     before = signal.signal(signal.SIGTERM, stop)

@@ -107,7 +107,7 @@ def changed_cards(hdu: HDU, base: HDU, correction: Correction, tolerance: float)
         Numbers by keyword, in the units of the header.
     """
     try:
-        cards = refit(hdu.placed, correction, _shape(hdu, base), tolerance)[0]
+        cards = refit(hdu.values, correction, _shape(hdu, base), tolerance, hdu.sky)[0]
     except CorrectionError as error:
         raise CorrectionError(f"HDU {hdu.label}: {error}") from error
     # A raster axis without extent keeps it.

@@ -108,10 +108,19 @@ def find_images(
     begin, finish = parse_time(start), parse_time(end)
     if finish < begin:
         raise AlignmentError(f"'start' {begin.isot} is after 'end' {finish.isot}; swap them.")
-    if max_gap is not None and (not isinstance(max_gap, u.Quantity) or not max_gap.unit.is_equivalent(u.s)):
-        raise TypeError(f"'max_gap' is a duration such as 20 * u.min; got {max_gap!r}.")
+    checked_gap(max_gap)
     listed = _listing(root, progress)
     return Listing(root, listed, detector).covering(begin, finish, max_gap)
+
+
+def checked_gap(max_gap: u.Quantity | None) -> None:
+    """Refuse a longest time without an image that is none."""
+    if max_gap is None:
+        return
+    if not isinstance(max_gap, u.Quantity) or not max_gap.unit.is_equivalent(u.s):
+        raise TypeError(f"'max_gap' is a duration such as 20 * u.min; got {max_gap!r}.")
+    if not max_gap > 0 * u.s:
+        raise ValueError(f"'max_gap' is longer than 0; got {max_gap}.")
 
 
 class Listing:
@@ -127,6 +136,8 @@ class Listing:
         As in `find_images`.
     progress : `bool` or callable, optional
         As in `find_images`.
+    without : `~pathlib.Path`, optional
+        Directory whose files do not count, should it be below the other.
     """
 
     def __init__(
@@ -135,9 +146,13 @@ class Listing:
         entries: list[_Entry] | None = None,
         detector: str | None = None,
         progress: bool | Callable[..., Any] | None = None,
+        without: Path | None = None,
     ) -> None:
         self.root, self.detector = root, detector
         found = _listing(root, progress) if entries is None else entries
+        if without is not None:
+            left_out = root / os.path.relpath(os.path.realpath(without), os.path.realpath(root))
+            found = [entry for entry in found if not entry.path.is_relative_to(left_out)]
         self.detectors = sorted({entry.detector for entry in found})
         self.entries = _latest([e for e in found if detector is None or _plain(detector) in _plain(e.detector)])
         self.seconds = np.array([float(entry.date.unix) for entry in self.entries])
@@ -286,9 +301,13 @@ def _listing(root: Path, progress: bool | Callable[..., Any] | None) -> list[_En
 def _files(root: Path) -> Iterator[tuple[Path, int, int]]:
     for folder, _, names in os.walk(root):
         for name in sorted(names):
-            if name.lower().endswith(SUFFIXES):
+            # What begins with a dot is being written, or not meant to be seen.
+            if name.lower().endswith(SUFFIXES) and not name.startswith("."):
                 path = Path(folder, name)
-                status = path.stat()
+                try:
+                    status = path.stat()
+                except OSError:
+                    continue  # It went away since, or is a link to nothing.
                 yield path, status.st_size, status.st_mtime_ns
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from io import BufferedIOBase
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -82,11 +83,11 @@ class HDU:
 
     @cached_property
     def _sky(self) -> tuple[SkyPart | None, str]:
-        if not self.is_image or sky_axes(plain_values(self.header)) is None:
+        if not self.is_image or sky_axes(self.values) is None:
             return None, ""
         name = f"HDU {self.label}"
         try:
-            return SkyPart.from_header(self.placed, name), ""
+            return SkyPart.from_header(self.values, name), ""
         except (CorrectionError, ValueError) as error:
             text = str(error) if isinstance(error, CorrectionError) else f"{describe_error(error)}."
             return None, text if text.startswith(name) else f"{name}: {text}"
@@ -95,6 +96,11 @@ class HDU:
     def placed(self) -> fits.Header:
         """Header that places the image on the sky; a raster axis without extent has one across the slit here."""
         return with_extent(self.header) if has_no_extent(self.header) else self.header
+
+    @cached_property
+    def values(self) -> dict[str, Any]:
+        """What of that header places it on the sky, by keyword."""
+        return plain_values(self.placed)
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -28,7 +28,15 @@ from sunalign.files.fits_blocks import HDU, opened, scan, write
 from sunalign.files.pointing_write import STEP, column_writer
 from sunalign.wcs.metadata import history_entry
 
-__all__ = ["apply_to_file", "atomic_write", "check_output", "load_correction", "save_correction", "undo_file"]
+__all__ = [
+    "apply_to_file",
+    "atomic_write",
+    "check_output",
+    "is_corrected",
+    "load_correction",
+    "save_correction",
+    "undo_file",
+]
 
 
 @contextlib.contextmanager
@@ -386,6 +394,11 @@ def _tell_of_the_rest(found: Sequence[HDU], base: HDU, left: Sequence[HDU], path
 def _listed(items: Sequence[HDU], most: int = 6) -> str:
     labels = [item.label for item in items[:most]]
     return ", ".join(labels) + (f" and {len(items) - most} more" if len(items) > most else "")
+
+
+def is_corrected(header: Mapping[str, Any]) -> bool:
+    """Whether a header has the record of a correction, as `apply_to_file` leaves it."""
+    return f"{RECORD}1" in header
 
 
 def undo_file(

@@ -46,11 +46,9 @@ def card_of(header: Mapping[str, Any], key: str, default: Any = None) -> Any:
 
 def plain_values(header: Mapping[str, Any]) -> dict[str, Any]:
     """Keywords, upper case, that place an image on the sky; undefined ones are left out."""
-    return {
-        str(key).upper(): header[key]
-        for key in header
-        if _READ.match(str(key).upper()) and isinstance(header[key], (str, int, float, np.generic))
-    }
+    # Astropy reads a card anew whenever it is asked for.
+    read = ((name, header[key]) for key in header if _READ.match(name := str(key).upper()))
+    return {name: value for name, value in read if isinstance(value, (str, int, float, np.generic))}
 
 
 def sky_axes(values: dict[str, Any]) -> tuple[int, int] | None:

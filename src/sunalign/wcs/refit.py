@@ -27,6 +27,7 @@ def refit(
     correction: Correction,
     shape: Sequence[int],
     tolerance: float = 0.1,
+    part: SkyPart | None = None,
 ) -> tuple[dict[str, float], float]:
     """Keywords of a header that a correction changes.
 
@@ -41,6 +42,8 @@ def refit(
         their first pixel.
     tolerance : `float`
         Largest error allowed, in pixels.
+    part : `~sunalign.wcs.sky_part.SkyPart`, optional
+        That of the header, if it is known.
 
     Returns
     -------
@@ -55,7 +58,7 @@ def refit(
         The header has no celestial axes, or the residual exceeds ``tolerance``.
     """
     values = plain_values(header)
-    part = SkyPart.from_header(values)
+    part = SkyPart.from_header(values) if part is None else part
     if is_nothing(correction):
         return {}, 0.0
     solution = solve(part, correction, sample_pixels(part, shape))
