@@ -397,7 +397,13 @@ def _listed(items: Sequence[HDU], most: int = 6) -> str:
 
 
 def is_corrected(header: Mapping[str, Any]) -> bool:
-    """Whether a header has the record of a correction, as `apply_to_file` leaves it."""
+    """Whether a header has the record of a correction, as `apply_to_file` leaves it.
+
+    Parameters
+    ----------
+    header : mapping
+        Of any one HDU, upper-case keys.
+    """
     return f"{RECORD}1" in header
 
 
