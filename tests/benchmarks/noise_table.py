@@ -4,8 +4,9 @@
 on a quiet machine). Both images have photon noise of the signal-to-noise ratio given, in a pixel of median
 brightness. Images have one header, and the Sun is on other pixels: parallel grids, where the pull towards half pixels
 is strongest; rasters are those of `sunalign.simulate.raster_pair`. The fractional part of the shift between the pixels
-goes through 0, 0.1, ... 0.9. The pull is the amplitude of the error as a sine of it, with what scatter alone would make of that after the sign; rms is of the errors of single
-alignments; both in pixels of the reference. The last column is std(error / claimed sigma).
+goes through 0, 0.1, ... 0.9. The pull is the amplitude of the error as a sine of it, with what scatter alone would make
+of that after the sign; rms is of the errors of single alignments; both in pixels of the reference. The last column is
+std(error / claimed sigma).
 """
 
 from __future__ import annotations

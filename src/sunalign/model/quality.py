@@ -33,7 +33,7 @@ from sunalign.model.surface import (
 __all__ = ["Quality", "assess", "covariance"]
 
 #: Limits beyond which an answer is doubtful. ``tests/benchmarks/quality_table.py`` remakes the table they come from.
-LIMITS = {"peak_significance": 3.0, "split_half": 0.8, "movement": 1.5, "fixed_pattern": 0.25}
+LIMITS = {"peak_significance": 3.0, "split_half": 0.8, "movement": 1.5, "fixed_pattern": 0.25, "other_sizes": 0.4}
 
 _BLOCKS = 4  # Blocks for every parameter, at least: fewer say nothing of their scatter.
 _PARTS = 4  # Parameters that parts to leave out are enough for, at least.
@@ -84,6 +84,9 @@ class Quality:
     fixed_pattern : `float`
         Share of what the reference leaves unexplained that is a scene which moved, 0 to 1; 0 where that may be chance,
         and unless both images have pixels of one size, as what stays with a detector would.
+    other_sizes : `float`
+        Distance, in pixels, between the answer and the shift that structure of a few pixels' size alone asks for: what
+        is smaller or wider may be the detector's. 0 where that may be chance, and as for ``fixed_pattern``.
     at_bound : `tuple` of `str`
         Parameters that ended at a bound of the search.
     unknown : `tuple` of `str`
@@ -99,6 +102,7 @@ class Quality:
     overlap: float = np.nan
     min_overlap: float = 0.0
     fixed_pattern: float = np.nan
+    other_sizes: float = np.nan
     at_bound: tuple[str, ...] = ()
     unknown: tuple[str, ...] = ()
     without_error: tuple[str, ...] = ()
@@ -121,6 +125,11 @@ class Quality:
                 "The answer puts the pixels of both images on each other, and a scene that moved is left over: what "
                 "agrees stays with the detector; flat-field both images, and give hot pixels, dust and occulters to "
                 "target_mask and reference_mask."
+            )
+        if self.other_sizes > LIMITS["other_sizes"]:
+            found.append(
+                f"Structure of a few pixels alone asks for a shift {self.other_sizes:.1f} pixels away from the answer, "
+                f"so that defect pixels or vignetting may hold it; flat-field both images, and mask their defects."
             )
         if self.peak_significance < LIMITS["peak_significance"]:
             found.append(
@@ -179,13 +188,15 @@ def assess(problem: Problem, space: SearchSpace, x: np.ndarray) -> tuple[Quality
         significance = significance_of_peak(judges[0], surface, x, _left_out(judges[0].problem, len(x)))
         ratio = peak_ratio(above_most(surface))
     judged = judges[0].problem
+    detector = fixed_pattern(problem, x, _reach(space, x))
     quality = replace(
         quality,
         peak_significance=significance,
         peak_ratio=ratio,
         movement=_movement(surface, judged, x),
         split_half=float(np.fmax.reduce([split_half(judge, x) for judge in judges])),
-        fixed_pattern=fixed_pattern(problem, x, _reach(space, x)),
+        fixed_pattern=detector.moved_scene,
+        other_sizes=detector.other_sizes,
     )
     return replace(quality, unknown=_unknown(quality, surface, judged)), surface
 
