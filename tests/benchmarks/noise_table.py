@@ -1,12 +1,12 @@
 """Pull and claims where the reference is as noisy as the target, on simulated cases with known truth.
 
-``python tests/benchmarks/noise_table.py`` writes ``docs/topic_guide/noise_table.rst.inc`` (a quarter of an hour
-on a quiet machine). Both images have photon noise of the signal-to-noise ratio given, in a pixel of median
-brightness. Images have one header, and the Sun is on other pixels: parallel grids, where the pull towards half pixels
-is strongest; rasters are those of `sunalign.simulate.raster_pair`. The fractional part of the shift between the pixels
-goes through 0, 0.1, ... 0.9. The pull is the amplitude of the error as a sine of it, with what scatter alone would make
-of that after the sign; rms is of the errors of single alignments; both in pixels of the reference. The last column is
-std(error / claimed sigma).
+``python tests/benchmarks/noise_table.py`` writes ``docs/topic_guide/noise_table.rst.inc`` (twenty minutes on a quiet
+machine). Both images have photon noise of the signal-to-noise ratio given, in a pixel of median brightness. Images are
+of one instrument and have one header, and the Sun is on other pixels: parallel grids, where the pull towards half
+pixels is strongest; rasters are those of `sunalign.simulate.raster_pair`. The fractional part of the shift between the
+pixels goes through 0, 0.1, ... 0.9. The pull is the amplitude of the error as a sine of it, with what scatter alone
+would make of that after the sign; rms is of the errors of single alignments, each of another scene; both in pixels of
+the reference. The last column is std(error / claimed sigma).
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from sunalign import simulate
 from sunalign.simulate import PointingError, Scene, Simulated
 
 PIXEL = 4.44
+PSF = 1.5 * PIXEL * u.arcsec
 CENTRE = (40 * u.arcsec, -30 * u.arcsec)
 OUTPUT = Path(__file__).parents[2] / "docs" / "topic_guide" / "noise_table.rst.inc"
 SCALINGS = ("sqrt", "linear", "log")
@@ -43,7 +44,8 @@ def _image(shape: tuple[int, int]) -> Maker:
         centre = CENTRE[0] + error.shift_x, CENTRE[1] + error.shift_y
         return simulate.image_pair(
             seed, scene=scene, shape=shape, scale=PIXEL * u.arcsec, roll=0 * u.deg, center=centre, snr=snr,
-            error=error, reference={"photons": snr**2, "center": CENTRE}, rng=[seed, 21],
+            psf_fwhm=PSF, error=error, reference={"photons": snr**2, "center": CENTRE, "psf_fwhm": PSF},
+            rng=[seed, 21],
         )  # fmt: skip
 
     return make

@@ -19,6 +19,7 @@ from sunalign.model.objective import Objective
 from sunalign.model.own_scores import above_most, score_covariance, significance_of_peak
 from sunalign.model.problem import MANY, Problem
 from sunalign.model.search_space import SearchSpace
+from sunalign.model.sharpness import as_sharp
 from sunalign.model.split_half import compared_pixel, split_half
 from sunalign.model.surface import (
     SearchSurface,
@@ -257,7 +258,8 @@ def covariance(problem: Problem, space: SearchSpace, x: np.ndarray) -> np.ndarra
     The cluster-robust sandwich ``H^-1 (sum_b s_b s_b^T) H^-1`` with s_b the gradient's share of one block of about ten
     reference pixels: unlike a white-noise estimate it holds when the two images differ by real structure. H is the
     curvature as it is, not Gauss-Newton's: the two differ where the reference is noisy. What its noise may still pull a
-    shift by, whatever the sub-pixel phase, comes on top.
+    shift by, whatever the sub-pixel phase, comes on top; and so does, instead of its scatter, what a sharpness that the
+    images do not share moves the answer by.
 
     For a metric that cannot judge, both are differences of its scores; see `sunalign.model.own_scores`.
     """
@@ -271,7 +273,8 @@ def covariance(problem: Problem, space: SearchSpace, x: np.ndarray) -> np.ndarra
     unknown = np.full((p, p), np.nan)
     if equations.score == 0.0:
         return unknown
-    shares = metric.block_scores(sampled, jacobian, problem.target.data, mask, block_shape(problem, p))
+    target = as_sharp(sampled, problem.target.data, mask)
+    shares = metric.block_scores(sampled, jacobian, target, mask, block_shape(problem, p))
     n_blocks = int(np.count_nonzero(np.any(shares != 0, axis=0)))
     if n_blocks <= p:
         return unknown
@@ -280,7 +283,8 @@ def covariance(problem: Problem, space: SearchSpace, x: np.ndarray) -> np.ndarra
     except np.linalg.LinAlgError:
         return unknown
     middle = shares @ shares.T * n_blocks / (n_blocks - p)
-    return np.asarray(inverse @ middle @ inverse) + _pulled(problem, space)
+    moved = inverse @ shares.sum(axis=1)
+    return np.asarray(inverse @ middle @ inverse) + np.outer(moved, moved) + _pulled(problem, space)
 
 
 def _pulled(problem: Problem, space: SearchSpace) -> np.ndarray:
