@@ -30,6 +30,8 @@ _COVERED = 0.5  # Part of the common pixels that two opposite shifts have to lea
 _ON_PIXELS = 1.5  # Pixels from the detector's own within which a pattern holds an answer.
 _CLUSTER = 5  # Side of a median that no cluster of four defect pixels passes.
 _MIDDLE = (1.5, 6.0)  # Standard deviations, in pixels, of the Gaussians whose difference is structure of middle size.
+_NEAR = 3  # Pixels within which its error says how far one answer may be from the other, and not the scores.
+_ALIKE = 2 * np.pi * _MIDDLE[0] * _MIDDLE[1]  # Pixels of that which say the same.
 _BLOCK = 24  # Pixels over which what that leaves is taken to be correlated.
 
 
@@ -185,6 +187,11 @@ def other_sizes(reference: np.ndarray, target: np.ndarray, aside: np.ndarray, re
     scores, covered = _correlation(reference, target, (my, mx))
     top = np.unravel_index(np.argmax(np.where(covered >= _COVERED * n, scores, -1.0)), scores.shape)
     row, column = (int(k) for k in np.array(top) - [my, mx])
+    # By Fisher's z of as many pixels as are independent, at the top and beside it at the answer.
+    heights = np.arctanh(np.clip([scores[top], scores[my, mx]], -0.999, 0.999))
+    far = max(abs(row), abs(column)) > _NEAR
+    if not heights[0] - (max(heights[1], 0.0) if far else 0.0) > _SIGMAS * np.sqrt((1 + far) * _ALIKE / n):
+        return 0.0
     between, covariance = _between_pixels(_moved_by(reference, row, column), target)
     apart = np.array([column, row]) + between - aside
     distance = float(np.hypot(*apart))
