@@ -139,6 +139,58 @@ def test_a_scene_that_moved_by_whole_pixels_is_not_doubted():
     np.testing.assert_allclose(shift_of(result), [-12, 8], atol=0.5)
 
 
+DEFECTS = {
+    "checkerboard of pixels": lambda y, x, rng: 0.6 * (2 * ((y + x) % 2) - 1),
+    "one in twenty hot": lambda y, x, rng: np.where(rng.random(y.shape) < 0.05, rng.uniform(3, 30, y.shape), 0.0),
+    "one in ten hot": lambda y, x, rng: np.where(rng.random(y.shape) < 0.1, rng.uniform(3, 30, y.shape), 0.0),
+    "clusters": lambda y, x, rng: ndimage.maximum_filter(
+        np.where(rng.random(y.shape) < 0.0125, rng.uniform(3, 30, y.shape), 0.0), 2
+    ),
+    "vignetting": lambda y, x, rng: 1 / (1 + 40 * ((x / x.max() - 0.5) ** 2 + (y / y.max() - 0.5) ** 2)) - 1,
+}
+
+
+@pytest.mark.parametrize("moved", [(6, 0), (3, -4), (2, 1), (12, 5)])
+@pytest.mark.parametrize("snr", [3, 20])
+@pytest.mark.parametrize("pattern", DEFECTS)
+def test_what_defects_and_vignetting_hold_is_doubted_in_any_noise(pattern, snr, moved, monkeypatch):
+    monkeypatch.setitem(PATTERNS, pattern, DEFECTS[pattern])
+    result = sunalign.align(*frames(0, moved, pattern, snr=snr), on_doubt="ignore")
+    wrong = np.hypot(*(shift_of(result) / 4 + moved))
+    assert wrong < 0.6 or not result.success, wrong
+
+
+@pytest.mark.parametrize("snr", [3, 20])
+@pytest.mark.parametrize("pattern", DEFECTS)
+def test_a_scene_that_did_not_move_is_not_doubted_for_its_defects(pattern, snr, monkeypatch):
+    monkeypatch.setitem(PATTERNS, pattern, DEFECTS[pattern])
+    result = sunalign.align(*frames(0, (0, 0), pattern, snr=snr))
+    assert result.success
+    assert result.quality.other_sizes < 0.2
+    assert np.hypot(*shift_of(result)) / 4 < 0.2
+
+
+@pytest.mark.parametrize("snr", [3, 20])
+@pytest.mark.parametrize("moved", [(6, 0), (3, -4)])
+def test_defects_that_hold_no_answer_are_no_reason_to_doubt(moved, snr, monkeypatch):
+    """What is left of the target then is the detector's, off the pixels on which the scene is found."""
+    weak = DEFECTS["clusters"]
+    monkeypatch.setitem(PATTERNS, "clusters", lambda y, x, rng: 0.1 * weak(y, x, rng))
+    result = sunalign.align(*frames(0, moved, "clusters", snr=snr))
+    assert result.success
+    assert result.quality.fixed_pattern == 0
+    assert np.hypot(*(shift_of(result) / 4 + moved)) < 0.2
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("moved", [(2, 1), (3, -4), (6, 0)])
+def test_a_climb_that_ends_where_pixels_come_into_view_has_converged(seed, moved):
+    """At whole pixels a row or a column comes into view, and the score jumps by what their noise makes of it."""
+    result = sunalign.align(*frames(seed, moved, snr=3))
+    assert result.success
+    assert np.hypot(*(shift_of(result) / 4 + moved)) < 0.15
+
+
 def test_hot_pixels_that_are_masked_do_no_harm():
     target, reference = frames(5, (6, 0), "hot pixels")
     hot = target.data > 2.5 * ndimage.median_filter(target.data, 5)
@@ -166,12 +218,13 @@ def test_every_doubt_reads_well():
         overlap=0.1,
         min_overlap=0.25,
         fixed_pattern=0.4,
+        other_sizes=0.6,
         at_bound=("scale_x", "shift_x"),
         unknown=("peak_significance", "split_half", "movement"),
         without_error=("shift_x", "rotation"),
     )
     doubts = worst.doubts()
-    assert len(doubts) == 10 == len(set(doubts))
+    assert len(doubts) == 11 == len(set(doubts))
     for doubt in doubts:
         assert doubt[0].isupper() or doubt.startswith("scale_x")
         assert re.fullmatch(r"[^;]+; [^;]+\.", doubt), doubt  # What is wrong; what to try.

@@ -100,6 +100,31 @@ def _coarse_reference(rng: np.random.Generator, seed: int) -> Simulated:
 
 def _fixed_pattern(rng: np.random.Generator, seed: int) -> Simulated:
     """Two images with one header by one detector, whose pattern is on both while the Sun moved."""
+    return _on_both(rng, seed, float(rng.choice([20, 8])), lambda image, rng: image * _sensitivity(rng, len(image)))
+
+
+def _defect_pixels(rng: np.random.Generator, seed: int) -> Simulated:
+    """As `_fixed_pattern`, in much noise, with hot pixels, alone or by four, or a checkerboard of single pixels."""
+    return _on_both(rng, seed, 3.0, _with_defects, reference={"photons": 9.0})
+
+
+def _vignetting(rng: np.random.Generator, seed: int) -> Simulated:
+    """As `_fixed_pattern`, with less light far from a place near the middle."""
+
+    def dimmed(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        y, x = np.indices(image.shape) / len(image) - rng.uniform(0.4, 0.6, 2)[:, None, None]
+        return image / (1 + rng.uniform(1, 40) * (x**2 + y**2))
+
+    return _on_both(rng, seed, float(rng.choice([20, 3])), dimmed)
+
+
+def _on_both(
+    rng: np.random.Generator,
+    seed: int,
+    snr: float,
+    pattern: Callable[[np.ndarray, np.random.Generator], np.ndarray],
+    reference: dict[str, object] | None = None,
+) -> Simulated:
     n, scale, centre = 160, PIXEL * u.arcsec, np.array([40, -30]) * u.arcsec
     moved = rng.uniform(2, 12) * np.exp(2j * np.pi * rng.uniform()) * scale
     moved = u.Quantity([moved.real, moved.imag])
@@ -110,14 +135,28 @@ def _fixed_pattern(rng: np.random.Generator, seed: int) -> Simulated:
         roll=0 * u.deg,
         center=tuple(centre),
         reference_shape=(n, n),
-        reference={"center": tuple(centre - moved)},
+        reference={"center": tuple(centre - moved), **(reference or {})},
         error=PointingError(shift_x=moved[0], shift_y=moved[1]),
-        snr=float(rng.choice([20, 8])),
+        snr=snr,
         rng=[seed, int(rng.integers(1 << 30))],
     )
-    sensitivity = _sensitivity(rng, n)
-    target, reference = (sunpy.map.Map(m.data * sensitivity, m.meta) for m in (pair.target, pair.reference))
-    return replace(pair, target=target, reference=reference)
+    same = int(rng.integers(1 << 30))
+    target, other = (
+        sunpy.map.Map(pattern(m.data, np.random.default_rng(same)), m.meta) for m in (pair.target, pair.reference)
+    )
+    return replace(pair, target=target, reference=other)
+
+
+def _with_defects(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    kind, n = rng.choice(3), len(image)
+    if kind == 0:
+        y, x = np.mgrid[:n, :n]
+        return image * (1 + rng.uniform(0.1, 0.8) * (2 * ((y + x) % 2) - 1))
+    hot = rng.random((n, n)) < (0.05 if kind == 1 else 0.0125)
+    excess = np.where(hot, rng.uniform(1, 30, (n, n)), 0.0)
+    if kind == 2:
+        excess = ndimage.maximum_filter(excess, 2)
+    return image + excess * np.median(image)
 
 
 def _sensitivity(rng: np.random.Generator, n: int) -> np.ndarray:
@@ -146,6 +185,8 @@ KINDS: dict[str, tuple[int, Kind]] = {
     "part covered": (3, _part_covered),
     "coarse ref.": (2, _coarse_reference),
     "fixed pattern": (3, _fixed_pattern),
+    "defect pixels": (3, _defect_pixels),
+    "vignetting": (2, _vignetting),
 }
 
 
@@ -228,7 +269,7 @@ def table(rows: list[dict[str, object]]) -> str:
 def main() -> None:
     """Run from the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--cases", type=int, default=740)
+    parser.add_argument("--cases", type=int, default=840)
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--json", help="also write every case here")
     arguments = parser.parse_args()

@@ -169,6 +169,23 @@ def test_any_date_in_any_scale(when, scale, card):
          ["DATE_END", "before its DATE_OBS"], "2024-10-17T12:00:00"),
         ({"DATE-OBS": "2024-10-17T12:00:00", "TIMESYS": "LOCAL"}, ["TIMESYS = 'LOCAL'", "UTC is assumed"],
          "2024-10-17T12:00:00"),
+        ({"DATE-OBS": "2024-10-17T12:00:00", "MJD-OBS": 60600.51},
+         ["MJD-OBS = 60600.51", "not the time of its DATE-OBS = '2024-10-17T12:00:00'; DATE-OBS is used"],
+         "2024-10-17T12:00:00"),
+        ({"DATE-AVG": "2024-10-17T12:00:00", "MJD-AVG": 60601.5}, ["MJD-AVG = 60601.5", "its DATE-AVG", "DATE-AVG is"],
+         "2024-10-17T12:00:00"),
+        ({"DATE-BEG": "2024-10-17T12:00:00", "MJD-BEG": 60600.4}, ["MJD-BEG = 60600.4", "its DATE-BEG", "DATE-BEG is"],
+         "2024-10-17T12:00:00"),
+        ({"DATE-OBS": "2024-10-17T12:00:00", "DATE-END": "2024-10-17T12:10:00", "MJD-END": 60600.6},
+         ["MJD-END = 60600.6", "its DATE-END", "DATE-END is used"], "2024-10-17T12:00:00"),
+        ({"DATE-AVG": "2024-10-17T12:00:00", "DATE-OBS": "2024-10-17T11:59:00", "MJD-OBS": 60600.4},
+         ["MJD-OBS = 60600.4", "its DATE-OBS = '2024-10-17T11:59:00'; DATE-AVG = '2024-10-17T12:00:00' is used"],
+         "2024-10-17T12:00:00"),
+        ({"DATE-OBS": "2024-10-17T12:00:00", "DATE_OBS": "2024-10-17T12:01:00"},
+         ["DATE_OBS = '2024-10-17T12:01:00'", "its DATE-OBS", "DATE-OBS is used"], "2024-10-17T12:00:00"),
+        # The suffix says UTC, TIMESYS says of the other card that it is TAI.
+        ({"DATE-OBS": "2024-10-17T12:00:00Z", "MJD-OBS": 60600.5, "TIMESYS": "TAI"},
+         ["MJD-OBS = 60600.5", "its DATE-OBS"], "2024-10-17T12:00:00"),
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("kind", ["map", "header"])
@@ -189,6 +206,44 @@ def test_what_is_wrong_with_a_date_is_told_once_with_its_card(kind, cards, words
         assert abs(seconds(date, Time(found))) < 1e-6
     else:
         assert date is None
+
+
+#: Pairs of cards that say the same thing.
+TWINS = [(f"DATE-{when}", f"MJD-{when}") for when in ("AVG", "OBS", "BEG", "END")]
+
+
+@given(
+    st.datetimes(datetime.datetime(1973, 1, 1), datetime.datetime(2049, 1, 1)),
+    st.sampled_from(["utc", "tai", "tt", "tdb"]),
+    st.sampled_from(TWINS),
+    st.integers(4, 9),
+    st.floats(10, 1e5) | st.floats(-1e5, -10),
+)
+def test_a_number_of_days_is_held_against_the_date_beside_it(when, scale, twins, decimals, apart):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # dubious years
+        time = Time(when, scale=scale)
+        cards = {twins[0]: time.isot, "TIMESYS": scale.upper()}
+        right, wrong = (round((time + t * u.s).mjd, decimals) for t in (0, apart))
+        assert not read_dates(cards | {twins[1]: right}).problems
+        found = read_dates(cards | {twins[1]: wrong})
+        (problem,) = found.problems
+        assert all(f"{name} = " in problem for name in twins)
+        assert problem.endswith(f"{twins[0]} is used")
+        assert abs(seconds(found.reference, time)) < 1e-3
+
+
+@pytest.mark.parametrize(
+    "cards",
+    [
+        {"DATE-OBS": "2024-10-17", "TIME-OBS": "12:00:00", "MJD-OBS": 60600.0},  # as wcslib makes it of the day
+        {"DATE-OBS": "2024-10-17", "DATE_OBS": "2024-10-17T12:00:00"},
+        {"DATE-OBS": "2024-10-17T12:00:00", "DATE_OBS": "2024-10-17T12:00:00.714"},
+        {"DATE-OBS": "2024-10-17T12:00:00", "DATE-BEG": "2024-10-17T12:00:00", "MJD-AVG": 60600.5007},
+    ],
+)
+def test_dates_that_do_not_contradict_each_other(cards):
+    assert not [problem for problem in read_dates(cards).problems if "not the time" in problem]
 
 
 @pytest.mark.parametrize("cards", [{"DATE-AVG": "?", "DATE-OBS": "2024-05-01T00:00:00"}, {"TIMESYS": "LOCAL"}])
@@ -224,7 +279,7 @@ def test_dates_are_read_once_an_image(monkeypatch):
     module._dates.cache_clear()
     module._parsed.cache_clear()
     reference = small_map()
-    target = sunpy.map.Map(np.roll(reference.data, 1, axis=1), {**reference.meta, "date-obs": "2024-05-01T00:10:00"})
+    target = small_map(np.roll(reference.data, 1, axis=1), header={"date-obs": "2024-05-01T00:10:00"})
     sunalign.align(target, reference, fit="shift")
     # One card and one header each.
     assert len(calls) == 2

@@ -69,7 +69,8 @@ def test_a_frame_with_leading_axes_is_a_target_a_reference_and_a_frame(tmp_path,
     shape = (1,) * lead
     paths = []
     for i in range(2):
-        header = {k.upper(): v for k, v in small_header(SCENE.shape).items()} | {"DATE-OBS": f"2024-05-01T00:0{i}:00"}
+        dates = {"DATE-OBS": f"2024-05-01T00:0{i}:00", "MJD-OBS": 60431 + i / 1440}
+        header = {k.upper(): v for k, v in small_header(SCENE.shape).items()} | dates
         paths.append(written(tmp_path / f"frame_{i}.fits", SCENE[(None,) * lead], header))
     target = written(tmp_path / "target.fits", DATA[(None,) * lead], HEADER)
     assert fits.getdata(target).shape == (*shape, *DATA.shape)

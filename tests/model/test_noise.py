@@ -98,6 +98,36 @@ def test_noise_is_smoothed_and_its_absence_is_not():
     assert 0 < widths[0] <= widths[-1] <= max(WIDTHS)
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_where_a_spectrum_shows_nothing_but_noise_the_widest_is_taken(seed):
+    """Half of all images of noise seem to have no structure; taken for clean, they would pull with all their noise."""
+    rng = np.random.default_rng(seed)
+    images = [rng.normal(size=(64, 64)) for _ in range(2)]
+    limit = band_limit(images[:1], images[1], 64 * 64)
+    drowned = min(Spectrum.of([image]).structure for image in images) == 0
+    assert limit.pull > 0.1
+    assert limit.pull <= 12**-0.5
+    if drowned:
+        assert limit.width == WIDTHS[-1]
+
+
+def test_large_pixels_have_no_more_noise_than_the_small_ones_they_are_made_of():
+    rng = np.random.default_rng(3)
+    sharp = ndimage.gaussian_filter(rng.normal(size=(512, 512)), 1.2)
+    sharp /= sharp.std()
+    noise = 0.02 * rng.normal(size=sharp.shape)
+    fine = sharp + noise
+    coarse = fine.reshape(256, 2, 256, 2).mean((1, 3))
+    known = band_limit([fine], fine, fine.size).noise
+    assert known == pytest.approx(4e-4, rel=0.2)
+    alone, told = (band_limit([coarse], coarse, coarse.size, most_noise=most) for most in (np.inf, known / 4))
+    # Structure beyond what large pixels can hold looks like noise.
+    assert alone.noise > 3 * told.noise
+    assert told.noise == known / 4
+    assert told.width == alone.width
+    assert told.pull == pytest.approx(alone.pull * told.noise / alone.noise)
+
+
 def test_grids_out_of_step_are_not_pulled():
     truth, rng = sun((256, 256)), np.random.default_rng(4)
     noisy = truth + rng.normal(0, 3.0, truth.shape)
@@ -224,8 +254,10 @@ def spoilt_data(data, rng):
 
 
 def errors_at(phase, snr, seed, *, scaling="sqrt", shape=(128, 128), spoil=None):
-    """Found less true shift in pixels, and both over the claim, on one grid and with noise in both images."""
+    """Found less true shift in pixels, and both over the claim, on parallel grids and with noise in both images."""
     shift = np.array([2 + phase, -3 - phase]) * PIXEL
+    # A wrong header alone would leave the pixels of both on each other.
+    centre = np.array([40, -30]) * u.arcsec
     pair = simulate.image_pair(
         seed,
         scene=SCENE,
@@ -233,8 +265,9 @@ def errors_at(phase, snr, seed, *, scaling="sqrt", shape=(128, 128), spoil=None)
         scale=PIXEL * u.arcsec,
         roll=0 * u.deg,
         snr=snr,
+        center=tuple(centre + shift * u.arcsec),
         error=PointingError(shift_x=shift[0] * u.arcsec, shift_y=shift[1] * u.arcsec),
-        reference={"photons": snr**2},
+        reference={"photons": snr**2, "center": tuple(centre)},
         rng=[seed, 21],
     )
     target, reference = pair.target, pair.reference

@@ -50,6 +50,10 @@ _CARDS = (
     ("ENDOBS", "", "the end of the observation"),
 )
 _BEGIN, _END = ("DATE-BEG", "DATE_BEG", "MJD-BEG"), ("DATE-END", "DATE_END", "MJD-END")
+
+#: Cards that say one thing, each in the order in which it is believed.
+_TWINS = (("DATE-AVG", "MJD-AVG"), ("DATE-OBS", "DATE_OBS", "MJD-OBS"), _BEGIN, _END)
+
 _OF_GONG = frozenset(("TELESCOP", "IMTYPE", "DTYPE"))
 _READ = frozenset(name for card, clock, _ in _CARDS for name in (card, clock) if name) | _OF_GONG | {"TIMESYS"}
 
@@ -58,6 +62,9 @@ _YEARS = (1960, 2100)
 
 #: Seconds by which the dates of one header may differ by rounding.
 _ROUNDING = 1.0
+
+#: The same between a date and a number of days, which may have no more than four decimals.
+_ROUNDING_OF_DAYS = 5.0
 
 # These forms may have a time of day behind them: the last group.
 _OLD_FITS = re.compile(r"(\d\d)/(\d\d)/(\d\d)(?:[T ]+(\d.*))?$")
@@ -279,7 +286,7 @@ def _dates(cards: tuple[tuple[str, Any], ...]) -> Dates:
             instead = "" if name == best else f"; {best} = {header[best]!r} is used"
             problems.append(f"{name} = {header[name]!r}, {reading.assumed}{instead}")
     begin, end = (next((name for name in group if name in readings), None) for group in (_BEGIN, _END))
-    problems += _contradictions(header, readings, best, (begin, end))
+    problems += _disagreements(header, readings, best) + _contradictions(header, readings, best, (begin, end))
     times = [None if name is None else readings[name].time for name in (begin, end)]
     if times[0] is not None and times[1] is not None and _seconds(times[0], times[1]) < 0:
         times = [None, None]
@@ -309,6 +316,35 @@ def _best(readings: Mapping[str, _Reading]) -> str | None:
     # EIT has 11-DEC-96 and a TIME-OBS of whole seconds beside a DATE_OBS that says it all.
     other = str(best).replace("-", "_")
     return other if best and readings[best].joined and other in readings and not readings[other].joined else best
+
+
+def _disagreements(header: Mapping[str, Any], readings: Mapping[str, _Reading], best: str) -> list[str]:
+    """Sentences about cards that should say the same and do not."""
+    found = []
+    for group in _TWINS:
+        # The beginning of a day that is all a card has is no time to be held against another's.
+        names = [name for name in group if name in readings and not readings[name].assumed]
+        if best in names:
+            names = [best, *(name for name in names if name != best)]
+        for name in names[1:]:
+            if not _same(names[0], name, header, readings):
+                used = names[0] if best in group or group in (_BEGIN, _END) else best
+                found.append(
+                    f"{name} = {header[name]!r}, which is not the time of its {names[0]} = {header[names[0]]!r}; "
+                    f"{used if used == names[0] else f'{used} = {header[used]!r}'} is used"
+                )
+    return found
+
+
+def _same(name: str, other: str, header: Mapping[str, Any], readings: Mapping[str, _Reading]) -> bool:
+    """Whether two cards give one time, as far as they can be told apart."""
+    apart = abs(_seconds(readings[name].time, readings[other].time))
+    days = next((card for card in (name, other) if card.startswith("MJD")), None)
+    if days is None:
+        return apart <= _ROUNDING
+    # wcslib makes a number of whole days of a date whose time of day is in a card of its own.
+    whole = float(header[days]).is_integer() and any(readings[card].joined for card in (name, other))
+    return apart <= (86400.0 if whole else _ROUNDING_OF_DAYS)
 
 
 def _contradictions(

@@ -8,13 +8,17 @@ a scene has moved, it is among what is left, and correlates with the reference m
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
+from scipy import ndimage
 
 from sunalign.model.masked_correlation import masked_ncc_surface
+from sunalign.model.noise import gaussian_smoothed
 from sunalign.model.problem import Problem
 from sunalign.model.reference import ImageReference
 
-__all__ = ["fixed_pattern", "moved_scene"]
+__all__ = ["Detector", "fixed_pattern", "moved_scene", "other_sizes"]
 
 _STRAIGHT = 1.0  # Pixel by which a grid may be turned or stretched against the other, from end to end of the field.
 _LARGEST = 362  # Pixels along each side of the part that is looked at.
@@ -23,10 +27,34 @@ _SIGMAS = 5.0  # One chance in a million at each of some thousand shifts.
 _LEFT = 0.02  # Least part of the target's variance that has to be left over: less may be another intensity scaling.
 _SMOOTH = 0.3  # Least correlation of what is left with itself a pixel away: noise has none, a scene has much.
 _COVERED = 0.5  # Part of the common pixels that two opposite shifts have to leave.
+_ON_PIXELS = 1.5  # Pixels from the detector's own within which a pattern holds an answer.
+_CLUSTER = 5  # Side of a median that no cluster of four defect pixels passes.
+_MIDDLE = (1.5, 6.0)  # Standard deviations, in pixels, of the Gaussians whose difference is structure of middle size.
+_NEAR = 3  # Pixels within which its error says how far one answer may be from the other, and not the scores.
+_ALIKE = 2 * np.pi * _MIDDLE[0] * _MIDDLE[1]  # Pixels of that which say the same.
+_BLOCK = 24  # Pixels over which what that leaves is taken to be correlated.
 
 
-def fixed_pattern(problem: Problem, x: np.ndarray, reach: float) -> float:
-    """Share of what the reference leaves unexplained that is a scene which moved.
+class Detector(NamedTuple):
+    """Signs that two images agree by what stays with their detector; both 0 where no detector can have made both.
+
+    Parameters
+    ----------
+    moved_scene : `float`
+        Share of what the reference leaves unexplained that is a scene which moved, 0 to 1: about 1/2 and more where
+        the answer is what a pattern asks for; 0 where what is left is noise, does not correlate with the reference
+        moved anywhere, or does so in opposite directions alike.
+    other_sizes : `float`
+        Pixels between the answer and the shift that structure of a few pixels' size alone asks for; 0 where that may
+        be chance.
+    """
+
+    moved_scene: float = 0.0
+    other_sizes: float = 0.0
+
+
+def fixed_pattern(problem: Problem, x: np.ndarray, reach: float) -> Detector:
+    """Whether an answer is what a pattern of the detector asks for.
 
     Parameters
     ----------
@@ -39,10 +67,8 @@ def fixed_pattern(problem: Problem, x: np.ndarray, reach: float) -> float:
 
     Returns
     -------
-    `float`
-        0 to 1: about 1/2 and more where the answer is what a pattern asks for; 0 where what is left is noise, does not
-        correlate with the reference moved anywhere, or does so in opposite directions alike, and where the pixels of
-        the two images differ in size or are turned, so that no detector can have made both.
+    `Detector`
+        Both 0 where the pixels of the two images differ in size or are turned.
 
     Notes
     -----
@@ -52,16 +78,22 @@ def fixed_pattern(problem: Problem, x: np.ndarray, reach: float) -> float:
     """
     # What stays on its pixels is sharp; smoothing would take it for the scene.
     problem = problem.without_band_limit()
-    aside = _off_whole_pixels(problem, x)
-    if aside is None:
-        return 0.0
+    lag = _pixels_apart(problem, x)
+    if lag is None:
+        return Detector()
     pixel = float(np.sqrt(np.abs(np.linalg.det(problem.pixel_on_sky(x)))))
-    reference, target = _centre_of(_sample_aside(problem, x, aside), problem.target.data)
-    return moved_scene(reference, target, int(np.ceil(reach / pixel)))
+    whole = np.rint(lag)
+    reference, target = _centre_of(_sample_aside(problem, x, lag - whole), problem.target.data)
+    n = int(np.ceil(reach / pixel))
+    share, (row, column) = _moved(reference, target, n)
+    if np.abs(whole).max() > _ON_PIXELS >= np.abs(whole + np.array([column, row])).max():
+        # The answer is off the detector's pixels, and what is left over is on them: it is the pattern, not the scene.
+        share = 0.0
+    return Detector(share, other_sizes(reference, target, lag - whole, n))
 
 
-def _off_whole_pixels(problem: Problem, x: np.ndarray) -> np.ndarray | None:
-    """How far (x, y) the target's pixels fall beside whole pixels of one image; `None` if they are turned or stretched.
+def _pixels_apart(problem: Problem, x: np.ndarray) -> np.ndarray | None:
+    """Column and row of the reference's array less those of the target's; `None` if they are turned or stretched.
 
     What both images do alike cancels: rotation of the Sun between them is not asked for.
     """
@@ -75,10 +107,11 @@ def _off_whole_pixels(problem: Problem, x: np.ndarray) -> np.ndarray | None:
     column, row = problem.reference.mapping(*tried)
     offsets = np.array([column - px, row - py])
     seen = np.isfinite(offsets).all(axis=0)
-    if not seen.any():
+    if not seen.any() or np.ptp(offsets[:, seen], axis=1).max() >= _STRAIGHT:
         return None
-    offsets = offsets[:, seen] - np.rint(offsets[:, seen].mean(axis=1, keepdims=True))
-    return offsets.mean(axis=1) if np.ptp(offsets, axis=1).max() < _STRAIGHT else None
+    # Both were cut to what is needed.
+    (x0, _, y0, _), (x1, _, y1, _) = problem.target.grid.to_base, problem.reference.mapping.reference.to_base
+    return offsets[:, seen].mean(axis=1) + np.array([x1 - x0, y1 - y0])
 
 
 def _sample_aside(problem: Problem, x: np.ndarray, aside: np.ndarray) -> np.ndarray:
@@ -102,28 +135,111 @@ def _centre_of(reference: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, n
 
 
 def moved_scene(reference: np.ndarray, target: np.ndarray, reach: int) -> float:
-    """As `fixed_pattern`, of two arrays on one grid that have the same pixels; ``reach`` in pixels."""
+    """As `Detector.moved_scene`, of two arrays on one grid that have the same pixels; ``reach`` in pixels."""
+    return _moved(reference, target, reach)[0]
+
+
+def _moved(reference: np.ndarray, target: np.ndarray, reach: int) -> tuple[float, tuple[int, int]]:
+    """Share of a scene that moved, and the rows and columns by which it is off."""
+    nowhere = 0.0, (0, 0)
     left = _unexplained(reference, target)
     # Only pixels that both have, or opposite shifts would compare different parts of the Sun.
     n = np.count_nonzero(np.isfinite(left))
     my, mx = (min(reach, size // 4) for size in left.shape)
     if n < _LEAST or max(my, mx) < 2 or not np.nanstd(left) > 1e-6 * np.nanstd(target):
-        return 0.0
+        return nowhere
     reference = np.where(np.isfinite(left), reference, np.nan)
     cross, covered = _correlation(reference, left, (my, mx))
     own, _ = _correlation(reference, reference, (2 * my, 2 * mx))
     noise, _ = _correlation(left, left, (my, mx))
     beside = np.mean([noise[my, mx - 1], noise[my, mx + 1], noise[my - 1, mx], noise[my + 1, mx]])
     if not (beside > _SMOOTH and beside * np.nanvar(left) > _LEFT * np.nanvar(target)):
-        return 0.0
+        return nowhere
     one_way = np.where(covered >= _COVERED * n, cross - cross[::-1, ::-1], 0.0)
     # R(p + l) - R(p - l) has twice the variance of R less the correlation of R with itself at 2 l.
     spread = np.sqrt(2 * np.maximum(1 - own[::2, ::2], 0.05))
     top = np.argmax(one_way / spread)
     error = np.sqrt(max(np.sum(noise * own[my : 3 * my + 1, mx : 3 * mx + 1]), 1.0) / n)
     if (one_way / spread).flat[top] < _SIGMAS * error:
+        return nowhere
+    row, column = (int(k) for k in np.unravel_index(top, one_way.shape))
+    share = one_way.flat[top] * np.nanstd(reference) / (np.nanstd(left) * beside)
+    return float(np.clip(share, 0, 1)), (row - my, column - mx)
+
+
+def other_sizes(reference: np.ndarray, target: np.ndarray, aside: np.ndarray, reach: int) -> float:
+    """As `Detector.other_sizes`, of two arrays that have the same pixels.
+
+    Parameters
+    ----------
+    reference, target : `numpy.ndarray`, shape (ny, nx)
+    aside : `numpy.ndarray`, shape (2,)
+        Column and row by which the answer is beside these pixels.
+    reach : `int`
+        Pixels that the scene may be from it.
+    """
+    reference, target = (_of_middle_size(image) for image in (reference, target))
+    missing = np.isnan(reference) | np.isnan(target)
+    n, (my, mx) = np.count_nonzero(~missing), (min(reach, size // 4) for size in target.shape)
+    if n < _LEAST or min(my, mx) < 1:
         return 0.0
-    return float(np.clip(one_way.flat[top] * np.nanstd(reference) / (np.nanstd(left) * beside), 0, 1))
+    reference, target = (np.where(missing, np.nan, image) for image in (reference, target))
+    scores, covered = _correlation(reference, target, (my, mx))
+    top = np.unravel_index(np.argmax(np.where(covered >= _COVERED * n, scores, -1.0)), scores.shape)
+    row, column = (int(k) for k in np.array(top) - [my, mx])
+    # By Fisher's z of as many pixels as are independent, at the top and beside it at the answer.
+    heights = np.arctanh(np.clip([scores[top], scores[my, mx]], -0.999, 0.999))
+    far = max(abs(row), abs(column)) > _NEAR
+    if not heights[0] - (max(heights[1], 0.0) if far else 0.0) > _SIGMAS * np.sqrt((1 + far) * _ALIKE / n):
+        return 0.0
+    between, covariance = _between_pixels(_moved_by(reference, row, column), target)
+    apart = np.array([column, row]) + between - aside
+    distance = float(np.hypot(*apart))
+    sigma = np.sqrt(max(apart @ covariance @ apart, 0.0)) / distance if distance else 0.0
+    return distance if distance > _SIGMAS * sigma else 0.0
+
+
+def _of_middle_size(image: np.ndarray) -> np.ndarray:
+    """Structure of a few pixels: neither lone pixels and small clusters of them, nor what is as wide as vignetting."""
+    valid = np.isfinite(image)
+    if not valid.any():
+        return image
+    filled = ndimage.median_filter(np.where(valid, image, np.median(image[valid])), _CLUSTER, mode="nearest")
+    narrow, wide = (gaussian_smoothed(np.where(valid, filled, np.nan), width)[0] for width in _MIDDLE)
+    return np.where(valid, narrow - wide, np.nan)
+
+
+def _moved_by(image: np.ndarray, row: int, column: int) -> np.ndarray:
+    """Image at ``p + (row, column)``; NaN where that is outside."""
+    out = np.full(image.shape, np.nan)
+    here, there = (
+        tuple(slice(max(0, sign * k), n + min(0, sign * k)) for k, n in zip((row, column), image.shape, strict=True))
+        for sign in (-1, 1)
+    )
+    out[here] = image[there]
+    return out
+
+
+def _between_pixels(reference: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Column and row by which the target is beside the reference, less than a pixel, and their covariance."""
+    rows, columns = np.gradient(reference)
+    known = np.isfinite(target + reference + rows + columns)
+    design = np.stack([image[known] for image in (np.ones(target.shape), reference, columns, rows)], axis=1)
+    if len(design) < _LEAST:
+        return np.zeros(2), np.full((2, 2), np.inf)
+    found = np.linalg.lstsq(design, target[known], rcond=None)[0]
+    left = np.zeros(target.shape)
+    left[known] = target[known] - design @ found
+    slopes = np.where(known, [columns, rows], 0.0)
+    shares = np.array([_in_blocks(slope * left) for slope in slopes])
+    gain = found[1] if found[1] > 0 else np.nan
+    inverse = np.linalg.pinv(np.einsum("iyx,jyx->ij", slopes, slopes)) / gain
+    return found[2:] / gain, inverse @ (shares @ shares.T) @ inverse.T
+
+
+def _in_blocks(values: np.ndarray) -> np.ndarray:
+    ny, nx = values.shape
+    return np.add.reduceat(np.add.reduceat(values, np.arange(0, ny, _BLOCK)), np.arange(0, nx, _BLOCK), 1).ravel()
 
 
 def _unexplained(reference: np.ndarray, target: np.ndarray) -> np.ndarray:

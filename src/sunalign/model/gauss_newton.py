@@ -17,6 +17,7 @@ _NOISE = 1e-9  # Score differences that single-precision samples can make.
 _DAMPING = 1e-3  # To begin with; what is not damped more is a step as Gauss and Newton have it.
 _MOST = 1e8  # Where damping has got out of hand.
 _LEVEL = 10.0  # Tolerances that such a step may be long where no step was found to rise.
+_AT_AN_EDGE = 0.1  # Pixels that it may be long where every step changed which pixels are compared: a score jumps there.
 
 _LEVEL_HERE = "The last step was below the tolerance."
 _STUCK = (
@@ -63,22 +64,24 @@ def climb(objective: Objective, x: np.ndarray, *, tolerance: float = 1e-3, max_i
     space = objective.space
     x = space.clip(np.asarray(x, float))
     here = objective.normal_equations(x)
-    hessian, damping = here.hessian, _DAMPING
+    hessian, damping, jumped = here.hessian, _DAMPING, False
     for iteration in range(1, max_iter + 1):
         objective.new_iteration()
         trial = space.clip(x + _step(here.gradient, hessian, x, space, damping))
         if _length(trial - x, space) < tolerance or damping > _MOST:
             # A step may be short because one after the other was refused: then it says nothing of the slope.
             free = space.clip(x + _step(here.gradient, hessian, x, space, min(damping, _DAMPING)))
-            level = _length(free - x, space) < (tolerance if damping <= _DAMPING else _LEVEL * tolerance)
+            refused = max(_LEVEL * tolerance, _AT_AN_EDGE if jumped else 0.0)
+            level = _length(free - x, space) < (tolerance if damping <= _DAMPING else refused)
             return Climb(x, here, level, iteration, _LEVEL_HERE if level else _STUCK)
         there = objective.normal_equations(trial)
         kept_pixels = 2 * there.n_pixels >= here.n_pixels
         if kept_pixels and there.score >= here.score - _NOISE:
             # A step that gains less than rounding from a point a hair away is the top, not progress.
             hessian = _with_secant(there.hessian, trial - x, here.gradient - there.gradient)
-            x, here, damping = trial, there, max(damping / 10, 1e-9)
+            x, here, damping, jumped = trial, there, max(damping / 10, 1e-9), False
         else:
+            jumped |= there.n_pixels != here.n_pixels
             damping *= 10
     return Climb(x, here, False, max_iter, "max_iter steps were not enough.")
 

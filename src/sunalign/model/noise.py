@@ -30,6 +30,7 @@ _MOST_TILES = 16
 _FEWER_TILES = 10  # Where they are transformed.
 _GOLDEN = (np.sqrt(5) - 1) / 2
 _AS_GOOD = 1.1  # Factor to the least expected error within which less smoothing is preferred.
+_FARTHEST = 12**-0.5  # Pixels that noise can pull by, 1 sigma: to the middle between two of them, from anywhere.
 _CORNER = 0.25  # Squared frequency, in cycles per pixel, beyond which an image with a beam shows its noise alone.
 _BLOCK = 16384  # Pixels at a time.
 _BINS = 8  # Of intensity, in which the noise is measured.
@@ -313,11 +314,14 @@ class BandLimit:
         Contrast of the reference, the standard deviation of its structure, over its noise.
     pull : `float`
         Pixels by which what is left of the noise may still pull a shift, 1 sigma over the sub-pixel phases.
+    noise : `float`
+        Variance of a pixel of the reference by its noise.
     """
 
     width: float = 0.0
     snr: float = np.inf
     pull: float = 0.0
+    noise: float = 0.0
 
     def __str__(self) -> str:
         if not self.width:
@@ -326,7 +330,12 @@ class BandLimit:
 
 
 def band_limit(
-    reference: Sequence[np.ndarray], target: np.ndarray, n_pixels: int, area: float = 1.0, in_step: float = 1.0
+    reference: Sequence[np.ndarray],
+    target: np.ndarray,
+    n_pixels: int,
+    area: float = 1.0,
+    in_step: float = 1.0,
+    most_noise: float = np.inf,
 ) -> BandLimit:
     """Width with the least expected error of a shift.
 
@@ -343,6 +352,9 @@ def band_limit(
     in_step : `float`
         How much the target's pixels agree about where between the reference's pixels they fall: 1 where the two grids
         are parallel and their pixels of one size, 0 where they fall everywhere.
+    most_noise : `float`
+        Variance that the noise of the reference can have, where that is known from smaller pixels: what is beyond it in
+        larger ones is structure that they are too large for. Smoothing is good for both, but only noise pulls.
 
     Notes
     -----
@@ -355,15 +367,17 @@ def band_limit(
     if seen is None or own is None or not n_pixels:
         return BandLimit()
     noise = seen.noise
-    if not (noise > 0 and seen.structure > 0 and own.structure > 0):
+    if not noise > 0:
         return BandLimit()
-    other = own.noise * seen.structure / own.structure
+    # Where a spectrum shows nothing but noise, nothing can be weighed; the widest does the most.
+    drowned = not (seen.structure > 0 and own.structure > 0)
+    other = 0.0 if drowned else own.noise * seen.structure / own.structure
     k2 = (2 * np.pi) ** 2 * seen.squared / 2  # Along one of the two axes.
     structure = seen.power - noise
     # Where target pixels are small, neighbours see one and the same noise of the reference.
     independent = n_pixels * min(1.0, area)
     found = []
-    for width in WIDTHS:
+    for width in WIDTHS[-1:] if drowned else WIDTHS:
         response = np.exp(-((2 * np.pi * width) ** 2) * seen.squared)  # Of the Gaussians of both images.
         slope = seen.mean(k2 * structure * response)
         if slope <= 0:
@@ -373,11 +387,12 @@ def band_limit(
         pull = in_step * noise * _unevenness(width) / (2 * np.sqrt(2) * slope)
         found.append((variance + pull**2, width, pull))
     if not found:
-        return BandLimit()
+        found.append((np.inf, WIDTHS[-1], in_step * _FARTHEST))
     # The narrowest that is about as good as the best: what no image has been smoothed of needs no argument.
     least = min(error for error, _, _ in found)
     _, width, pull = next(one for one in found if one[0] <= _AS_GOOD**2 * least)
-    return BandLimit(width, float(np.sqrt(seen.structure / noise)), float(pull))
+    known = min(noise, most_noise)
+    return BandLimit(width, float(np.sqrt(seen.structure / noise)), min(float(pull) * known / noise, _FARTHEST), known)
 
 
 @lru_cache

@@ -460,18 +460,21 @@ class Problem:
             return self
         target = (self.sharp or self.target).binned(by, bx)
         coarser = replace(self, target=target, reference=self.reference.binned(factor), sharp=None)
-        return coarser if self.limit is None else coarser.band_limited()
+        if self.limit is None:
+            return coarser
+        return coarser.band_limited(self.limit.noise / factor**2 if self.limit.noise else np.inf)
 
-    def band_limited(self) -> Problem:
+    def band_limited(self, most_noise: float = np.inf) -> Problem:
         """Return the problem with both images smoothed as the reference's noise asks for, if it does.
 
-        Binning makes noise white again, so that every level has a width of its own, in its own pixels.
+        Binning makes noise white again, so that every level has a width of its own, in its own pixels. ``most_noise``
+        is the variance that the noise of the reference can have there.
         """
         arrays = self.reference.arrays()
         if not len(arrays):
             return replace(self, limit=BandLimit())
         size = np.array(self.target.grid.pixel_size) / self.reference.pixel_size
-        limit = band_limit(arrays, self.target.data, self.n_valid, float(size.prod()), self._in_step())
+        limit = band_limit(arrays, self.target.data, self.n_valid, float(size.prod()), self._in_step(), most_noise)
         reference = self.reference.smoothed(limit.width)
         if not limit.width:
             return replace(self, reference=reference, limit=limit)

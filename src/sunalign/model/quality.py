@@ -19,6 +19,7 @@ from sunalign.model.objective import Objective
 from sunalign.model.own_scores import above_most, score_covariance, significance_of_peak
 from sunalign.model.problem import MANY, Problem
 from sunalign.model.search_space import SearchSpace
+from sunalign.model.sharpness import as_sharp
 from sunalign.model.split_half import compared_pixel, split_half
 from sunalign.model.surface import (
     SearchSurface,
@@ -33,7 +34,7 @@ from sunalign.model.surface import (
 __all__ = ["Quality", "assess", "covariance"]
 
 #: Limits beyond which an answer is doubtful. ``tests/benchmarks/quality_table.py`` remakes the table they come from.
-LIMITS = {"peak_significance": 3.0, "split_half": 0.8, "movement": 1.5, "fixed_pattern": 0.25}
+LIMITS = {"peak_significance": 3.0, "split_half": 0.8, "movement": 1.5, "fixed_pattern": 0.25, "other_sizes": 0.4}
 
 _BLOCKS = 4  # Blocks for every parameter, at least: fewer say nothing of their scatter.
 _PARTS = 4  # Parameters that parts to leave out are enough for, at least.
@@ -84,6 +85,9 @@ class Quality:
     fixed_pattern : `float`
         Share of what the reference leaves unexplained that is a scene which moved, 0 to 1; 0 where that may be chance,
         and unless both images have pixels of one size, as what stays with a detector would.
+    other_sizes : `float`
+        Distance, in pixels, between the answer and the shift that structure of a few pixels' size alone asks for: what
+        is smaller or wider may be the detector's. 0 where that may be chance, and as for ``fixed_pattern``.
     at_bound : `tuple` of `str`
         Parameters that ended at a bound of the search.
     unknown : `tuple` of `str`
@@ -99,6 +103,7 @@ class Quality:
     overlap: float = np.nan
     min_overlap: float = 0.0
     fixed_pattern: float = np.nan
+    other_sizes: float = np.nan
     at_bound: tuple[str, ...] = ()
     unknown: tuple[str, ...] = ()
     without_error: tuple[str, ...] = ()
@@ -121,6 +126,11 @@ class Quality:
                 "The answer puts the pixels of both images on each other, and a scene that moved is left over: what "
                 "agrees stays with the detector; flat-field both images, and give hot pixels, dust and occulters to "
                 "target_mask and reference_mask."
+            )
+        if self.other_sizes > LIMITS["other_sizes"]:
+            found.append(
+                f"Structure of a few pixels alone asks for a shift {self.other_sizes:.1f} pixels away from the answer, "
+                f"so that defect pixels or vignetting may hold it; flat-field both images, and mask their defects."
             )
         if self.peak_significance < LIMITS["peak_significance"]:
             found.append(
@@ -194,13 +204,15 @@ def assess(problem: Problem, space: SearchSpace, x: np.ndarray) -> tuple[Quality
         significance = significance_of_peak(judges[0], surface, x, _left_out(judges[0].problem, len(x)))
         ratio = peak_ratio(above_most(surface))
     judged = judges[0].problem
+    detector = fixed_pattern(problem, x, _reach(space, x))
     quality = replace(
         quality,
         peak_significance=significance,
         peak_ratio=ratio,
         movement=_movement(surface, judged, x),
         split_half=float(np.fmax.reduce([split_half(judge, x) for judge in judges])),
-        fixed_pattern=fixed_pattern(problem, x, _reach(space, x)),
+        fixed_pattern=detector.moved_scene,
+        other_sizes=detector.other_sizes,
     )
     return replace(quality, unknown=_unknown(quality, surface, judged)), surface
 
@@ -261,7 +273,8 @@ def covariance(problem: Problem, space: SearchSpace, x: np.ndarray) -> np.ndarra
     The cluster-robust sandwich ``H^-1 (sum_b s_b s_b^T) H^-1`` with s_b the gradient's share of one block of about ten
     reference pixels: unlike a white-noise estimate it holds when the two images differ by real structure. H is the
     curvature as it is, not Gauss-Newton's: the two differ where the reference is noisy. What its noise may still pull a
-    shift by, whatever the sub-pixel phase, comes on top.
+    shift by, whatever the sub-pixel phase, comes on top; and so does, instead of its scatter, what a sharpness that the
+    images do not share moves the answer by.
 
     For a metric that cannot judge, both are differences of its scores; see `sunalign.model.own_scores`.
     """
@@ -275,7 +288,8 @@ def covariance(problem: Problem, space: SearchSpace, x: np.ndarray) -> np.ndarra
     unknown = np.full((p, p), np.nan)
     if equations.score == 0.0:
         return unknown
-    shares = metric.block_scores(sampled, jacobian, problem.target.data, mask, block_shape(problem, p))
+    target = as_sharp(sampled, problem.target.data, mask)
+    shares = metric.block_scores(sampled, jacobian, target, mask, block_shape(problem, p))
     n_blocks = int(np.count_nonzero(np.any(shares != 0, axis=0)))
     if n_blocks <= p:
         return unknown
@@ -284,7 +298,8 @@ def covariance(problem: Problem, space: SearchSpace, x: np.ndarray) -> np.ndarra
     except np.linalg.LinAlgError:
         return unknown
     middle = shares @ shares.T * n_blocks / (n_blocks - p)
-    return np.asarray(inverse @ middle @ inverse) + _pulled(problem, space)
+    moved = inverse @ shares.sum(axis=1)
+    return np.asarray(inverse @ middle @ inverse) + np.outer(moved, moved) + _pulled(problem, space)
 
 
 def _pulled(problem: Problem, space: SearchSpace) -> np.ndarray:

@@ -146,7 +146,10 @@ def small_map(
     """
     data = smooth_image() if data is None else data
     uncertainty = StdDevUncertainty(np.full(data.shape, 2.0))
-    meta = {**small_header(data.shape, **where), **(header or {})}
+    given = dict(header or {})
+    if "date-obs" in given:
+        given.setdefault("mjd-obs", Time(given["date-obs"]).mjd)
+    meta = {**small_header(data.shape, **where), **given}
     return sunpy.map.Map(data, meta, mask=mask, uncertainty=uncertainty)
 
 
