@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from sunalign.geometry.coordinates import ARCSEC
+from sunalign.sequences._held import Held, held_by_detector
 from sunalign.sequences._known_motion import Placing, SceneGrid
 from sunalign.sequences._network import PairTable
 from sunalign.sequences._solve import Choice, settle, solve_stack
@@ -48,6 +49,8 @@ class Estimate:
         Variance of the motion of the scene itself that may be in ``values``; empty where it is not known.
     pivot : `~astropy.units.Quantity`, shape (2,), optional
         About which all frames turn; the centre of each by default.
+    held : `~sunalign.sequences._held.Held`
+        What a pattern of the detector does to the frames.
     """
 
     names: tuple[str, ...]
@@ -64,6 +67,7 @@ class Estimate:
     scene_shift: np.ndarray = field(default_factory=lambda: np.zeros((0, 2)))
     wander: np.ndarray = field(default_factory=lambda: np.zeros((0, 0)))
     pivot: Any = None
+    held: Held = field(default_factory=Held)
 
 
 class Estimator(Protocol):
@@ -115,6 +119,11 @@ class CorrelationEstimator:
         solution = solve_stack(settled, self.method, self.max_lag)
         network, table = solution.network, solution.table
         n = len(stack)
+        held = held_by_detector(
+            solution.stack, network.theta, network.covariance, np.flatnonzero(network.placed), placings, scene
+        )
+        network = held.freed(network)
+        residual = table.shift - (network.theta[table.second] - network.theta[table.first])
         shift = network.theta + moved
         shift[~network.placed] = np.nan
         shift -= np.nanmean(shift, axis=0) if network.placed.any() else 0.0
@@ -144,10 +153,11 @@ class CorrelationEstimator:
             network.placed,
             pairs,
             solution.weight,
-            solution.residual @ turn.T,
+            residual @ turn.T,
             solution.choice,
             solution.choices,
             solution.odd,
             shift,
             solution.wander @ (turn**2).T,
+            held=held,
         )

@@ -198,7 +198,7 @@ def align_sequence(
         settled,
         anchors,
         problems,
-        _assumed(loaded, prepare),
+        _assumed(loaded, prepare, estimate),
         _beyond(sources.frames, estimate, max_shift),
     )
     result = replace(result, aligned=_corrected(sources, result, paths, progress))
@@ -260,8 +260,10 @@ def _of_other_light(frames: Sequence[SequenceFrame], problems: Mapping[int, str]
     }
 
 
-def _assumed(loaded: Loaded, prepare: Preparation) -> dict[str, str]:
+def _assumed(loaded: Loaded, prepare: Preparation, estimate: Estimate) -> dict[str, str]:
     kept = {key: value for key, value in loaded.assumptions.items() if key != "target time"}
+    if estimate.held.said:
+        kept["pattern of the detector"] = estimate.held.said
     return {
         "scaling": str(prepare.scaling),
         **kept,

@@ -71,6 +71,8 @@ class Solution:
     wander : `numpy.ndarray`, shape (n, 2)
         Variance of what the scene itself may have moved by since the middle of the sequence, as far as its changes
         allow.
+    stack : `~sunalign.sequences._stack.Stack`
+        The images where they had settled.
     """
 
     network: Network
@@ -81,6 +83,7 @@ class Solution:
     choices: tuple[Choice, ...] = ()
     odd: dict[int, str] = field(default_factory=dict)
     wander: np.ndarray = field(default_factory=lambda: np.zeros((0, 2)))
+    stack: Stack = field(default_factory=lambda: Stack([]))
 
 
 def settle(stack: Stack, search: tuple[float, float], rounds: int = 3) -> Stack:
@@ -197,7 +200,15 @@ def solve_stack(stack: Stack, method: str = "auto", max_lag: int | None = None) 
     residual = table.shift - (network.theta[table.second] - network.theta[table.first])
     weight = network.weight if len(network.weight) else table.found.astype(float)
     return Solution(
-        _spread(network, good, len(stack)), _renumbered(table, good), weight, residual, choice, choices, odd, wander
+        _spread(network, good, len(stack)),
+        _renumbered(table, good),
+        weight,
+        residual,
+        choice,
+        choices,
+        odd,
+        wander,
+        stack,
     )
 
 
@@ -219,7 +230,7 @@ def _nothing(stack: Stack, odd: dict[int, str]) -> Solution:
     table = PairTable(
         np.zeros(0, int), np.zeros(0, int), np.zeros((0, 2)), np.zeros((0, 2, 2)), none, none, np.zeros(0, bool)
     )
-    return Solution(network, table, none, np.zeros((0, 2)), Choice("pairs", 1), (), odd, np.zeros((n, 2)))
+    return Solution(network, table, none, np.zeros((0, 2)), Choice("pairs", 1), (), odd, np.zeros((n, 2)), stack)
 
 
 def scene_wander(stack: Stack, frames: np.ndarray) -> np.ndarray:

@@ -200,8 +200,8 @@ def _verdict(loaded: Loaded, table: QTable, settled: Settled, estimate: Estimate
     still = _stayed(loaded, estimate) or left_behind(
         loaded.images, loaded.placings, estimate.scene_shift, estimate.placed
     )
-    if still:
-        found.append(still)
+    if still or estimate.held.doubt:
+        found.append(still or estimate.held.doubt)
     if settled.doubt:
         found.append(settled.doubt)
     return found
