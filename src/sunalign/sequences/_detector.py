@@ -55,9 +55,7 @@ class DetectorFit:
         return self.power > _POWER and self.agreement > _AGREEMENT
 
 
-def fit_detector(
-    stack: Stack, theta: np.ndarray, frames: np.ndarray, detector: np.ndarray
-) -> DetectorFit | None:
+def fit_detector(stack: Stack, theta: np.ndarray, frames: np.ndarray, detector: np.ndarray) -> DetectorFit | None:
     """Scene, pattern and displacements, whatever explains the frames best.
 
     A frame that is displaced by x shows ``exp(i k x) S(k) + exp(i k d) P(k)`` at wave number k: the scene S, and the
@@ -126,9 +124,7 @@ class _Fit:
     pattern_waves: np.ndarray
 
     @classmethod
-    def of(
-        cls, stack: Stack, theta: np.ndarray, frames: np.ndarray, detector: np.ndarray, limit: int
-    ) -> _Fit | None:
+    def of(cls, stack: Stack, theta: np.ndarray, frames: np.ndarray, detector: np.ndarray, limit: int) -> _Fit | None:
         box = stack.common_box()
         if box is None:
             return None
@@ -254,7 +250,12 @@ class _Fit:
         weight = self.weight() / self.count
         cross = np.conj(self.scene * weight) * (other.spectra - other.pattern_waves * self.pattern)
         peaks = refine(
-            cross.reshape(-1, *self.band.shape), np.ones(len(frames)), self.band, -other.start, -other.start, nearly=True
+            cross.reshape(-1, *self.band.shape),
+            np.ones(len(frames)),
+            self.band,
+            -other.start,
+            -other.start,
+            nearly=True,
         )
         moved = np.where(peaks.found[:, None], -peaks.shift - other.start, 0.0)
         return np.asarray(moved - moved.mean(axis=0))

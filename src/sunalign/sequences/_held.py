@@ -59,6 +59,8 @@ def held_by_detector(
     frames: np.ndarray,
     placings: Sequence[Placing | None],
     scene: SceneGrid,
+    *,
+    only_ask: bool = False,
 ) -> Held:
     """Whether the answer is drawn to where the detector's pixels lie on each other.
 
@@ -74,6 +76,8 @@ def held_by_detector(
     placings : sequence of `~sunalign.sequences._known_motion.Placing` or `None`
         By the headers. Frames that were sampled on the scene have left the detector's pixels, and are not asked.
     scene : `~sunalign.sequences._known_motion.SceneGrid`
+    only_ask : `bool`
+        Whether an answer that is drawn is doubted instead of changed.
     """
     known = [placings[k] for k in frames]
     if not all(placed is not None and placed.translation for placed in known):
@@ -89,14 +93,13 @@ def held_by_detector(
     drawn = f"{moved * pixel:.2g} arcsec rms"
     if moved <= error:
         return Held(moved=moved, said=f"some of what the frames show stays with the detector; it moves them by {drawn}")
-    if not fit.settled:
+    if only_ask or not fit.settled:
         return Held(
             moved=moved,
             doubt=(
-                f"Dust, an occulter or the flat field, which stay with the detector, draw the frames by more than "
-                f"{drawn}, where their errors are {error * pixel:.2g}, and cannot be told from the Sun. Mask them with "
-                f"target_mask or divide by the flat field, as the how-to guide 'Images of one detector' "
-                f"(docs/how_to/fixed_patterns.rst) shows."
+                f"Dust, an occulter or the flat field, which stay with the detector, draw the frames by {drawn} or "
+                f"more, where their errors are {error * pixel:.2g}. Mask them with target_mask or divide by the flat "
+                f"field, as the how-to guide 'Images of one detector' (docs/how_to/fixed_patterns.rst) shows."
             ),
         )
     return Held(fit.theta, moved, f"fitted together with the scene and taken out; it had drawn the frames by {drawn}")

@@ -18,7 +18,7 @@ from sunalign.images.frames import FrameFile
 from sunalign.model.intensity import IntensityScaling
 from sunalign.sequences._frames import SequenceFrame
 from sunalign.sequences._known_motion import Placing, SceneGrid, placed_pixels, placing
-from sunalign.sequences._patterns import detector_pattern
+from sunalign.sequences._patterns import detector_pattern, lasting_hot_pixels
 from sunalign.sequences._working import WorkingImage
 
 __all__ = ["Loaded", "Preparation", "load_all"]
@@ -134,6 +134,10 @@ def load_all(
     if len({p.translation for p in placings if p is not None}) > 1:
         # Sampled and native pixels side by side would look a little different: all or none.
         placings = [p if p is None else replace(p, translation=False) for p in placings]
+    hot = lasting_hot_pixels(frames, placings)
+    if hot is not None:
+        assumptions["hot pixels"] = f"{np.count_nonzero(hot)} that all frames have left out"
+        prepare = prepare.without(hot)
     pattern = detector_pattern(frames, placings, prepare)
     if pattern is not None:
         share = 100 * pattern.mean()
