@@ -27,6 +27,10 @@ _SEPARATE = 0.005
 _POWER, _AGREEMENT = 1.5, 0.15
 _POSSIBLE = 1.2  # Power from which the fit is worth finishing.
 
+#: Working pixels rms by which frames that are held may be off each other's pixels, how many times further they are
+#: tried, and the part of the misfit that has to be left.
+_NEAR, _STRETCH, _BETTER = 0.4, 10.0, 0.95
+
 
 @dataclass(frozen=True, eq=False)
 class DetectorFit:
@@ -86,7 +90,10 @@ def fit_detector(stack: Stack, theta: np.ndarray, frames: np.ndarray, detector: 
     if first is None:
         return None
     power, agreement = first.evidence()
-    if not power > _POSSIBLE:
+    loose = _loosened(first, stack, theta, some, detector)
+    if loose is not None:
+        theta = loose
+    elif not power > _POSSIBLE:
         return DetectorFit(theta, power, agreement, settled=True)
     settled = False
     for _ in range(2):
@@ -102,6 +109,28 @@ def fit_detector(stack: Stack, theta: np.ndarray, frames: np.ndarray, detector: 
             break
         stack = stack.at(theta)
     return DetectorFit(theta, power, agreement, settled)
+
+
+def _loosened(
+    held: _Fit, stack: Stack, theta: np.ndarray, frames: np.ndarray, detector: np.ndarray
+) -> np.ndarray | None:
+    """Displacements to start from where a pattern holds the frames on each other's pixels; `None` where none does.
+
+    What is left of a motion that a pattern holds is a small part of it, but a true one.
+    """
+    place = detector + theta
+    place = place - place[frames].mean(axis=0)
+    spread = float(np.sqrt(np.mean(place[frames] ** 2)))
+    if not 0 < spread < _NEAR:
+        return None
+    start = theta + place * (min(_STRETCH, 1 / spread) - 1)
+    other = _Fit.of(stack, start, frames, detector, COARSE)
+    if other is None or not other.climb():
+        return None
+    power, agreement = other.evidence()
+    held.solve()
+    is_better = power > _POWER and agreement > _AGREEMENT and other.misfit() < _BETTER * held.misfit()
+    return start if is_better else None
 
 
 @dataclass(eq=False)
@@ -211,6 +240,10 @@ class _Fit:
                 break
         self.solve()
         return last < 10 * _STILL
+
+    def misfit(self) -> float:
+        """Power that neither scene nor pattern explains."""
+        return float(np.sum(self.count * self.inner * self.noise))
 
     def weight(self) -> np.ndarray:
         """What wave numbers are worth: nothing where the scene is noise."""
