@@ -46,12 +46,20 @@ class DetectorFit:
         Of what the first and the second half of the sequence say of it, -1 to 1.
     settled : `bool`
         Whether the displacements have stopped moving.
+    moving : `bool`
+        Whether the detector moves over the scene by enough to tell the two apart.
     """
 
     theta: np.ndarray
     power: float
     agreement: float
     settled: bool
+    moving: bool
+
+    @property
+    def is_clean(self) -> bool:
+        """Whether there would have been one to see, and is none."""
+        return self.moving and self.power <= _POSSIBLE
 
     @property
     def is_pattern(self) -> bool:
@@ -90,11 +98,16 @@ def fit_detector(stack: Stack, theta: np.ndarray, frames: np.ndarray, detector: 
     if first is None:
         return None
     power, agreement = first.evidence()
-    loose = _loosened(first, stack, theta, some, detector)
+    place = detector + theta
+    place = place - place[some].mean(axis=0)
+    spread = float(np.sqrt(np.mean(place[some] ** 2)))
+    loose = None
+    if 0 < spread < _NEAR:
+        loose = _loosened(first, stack, theta + place * (min(_STRETCH, 1 / spread) - 1), some, detector)
     if loose is not None:
         theta = loose
     elif not power > _POSSIBLE:
-        return DetectorFit(theta, power, agreement, settled=True)
+        return DetectorFit(theta, power, agreement, settled=True, moving=spread >= _NEAR)
     settled = False
     for _ in range(2):
         fit = _Fit.of(stack, theta, some, detector, FINE)
@@ -108,22 +121,16 @@ def fit_detector(stack: Stack, theta: np.ndarray, frames: np.ndarray, detector: 
         if np.abs(gap - gap.mean(axis=0)).max() < _WINDOWS:
             break
         stack = stack.at(theta)
-    return DetectorFit(theta, power, agreement, settled)
+    return DetectorFit(theta, power, agreement, settled, moving=True)
 
 
 def _loosened(
-    held: _Fit, stack: Stack, theta: np.ndarray, frames: np.ndarray, detector: np.ndarray
+    held: _Fit, stack: Stack, start: np.ndarray, frames: np.ndarray, detector: np.ndarray
 ) -> np.ndarray | None:
-    """Displacements to start from where a pattern holds the frames on each other's pixels; `None` where none does.
+    """The start, if frames come to rest from there with a pattern and fit better than held; `None` if they do not.
 
-    What is left of a motion that a pattern holds is a small part of it, but a true one.
+    What is left of a motion that a pattern holds is a small part of it, but a true one: a start is that part enlarged.
     """
-    place = detector + theta
-    place = place - place[frames].mean(axis=0)
-    spread = float(np.sqrt(np.mean(place[frames] ** 2)))
-    if not 0 < spread < _NEAR:
-        return None
-    start = theta + place * (min(_STRETCH, 1 / spread) - 1)
     other = _Fit.of(stack, start, frames, detector, COARSE)
     if other is None or not other.climb():
         return None

@@ -34,12 +34,15 @@ class Held:
         What was done, in words; empty where there is no pattern.
     doubt : `str`
         A word of warning where it draws the frames and cannot be taken out.
+    excluded : `bool`
+        Whether there is none, or none any more.
     """
 
     theta: np.ndarray = field(default_factory=lambda: np.zeros((0, 2)))
     moved: float = 0.0
     said: str = ""
     doubt: str = ""
+    excluded: bool = False
 
     def freed(self, network: Network) -> Network:
         """The same frames without what the pattern did to them."""
@@ -85,7 +88,7 @@ def held_by_detector(
     detector = np.array([(0.0, 0.0) if placed is None else placed.origin for placed in placings])
     fit = fit_detector(stack, theta, frames, detector)
     if fit is None or not fit.is_pattern:
-        return Held()
+        return Held(excluded=fit is not None and fit.is_clean)
     change = (fit.theta - theta)[frames]
     moved = float(np.sqrt(np.mean((change - change.mean(axis=0)) ** 2)))
     error = float(np.sqrt(np.nanmedian(np.einsum("nii->n", covariance[frames])) / 2))
@@ -102,4 +105,5 @@ def held_by_detector(
                 f"field, as the how-to guide 'Images of one detector' (docs/how_to/fixed_patterns.rst) shows."
             ),
         )
-    return Held(fit.theta, moved, f"fitted together with the scene and taken out; it had drawn the frames by {drawn}")
+    said = f"fitted together with the scene and taken out; it had drawn the frames by {drawn}"
+    return Held(fit.theta, moved, said, excluded=True)

@@ -24,7 +24,7 @@ _STEADY, _STRONG = 5.0, 1.0
 _LARGEST_SHARE = 0.2
 
 #: Side of the part that is looked at first for hot pixels, and the share of it from which they are worth a mask.
-_PATCH, _WORTH = 256, 5e-4
+_PATCH, _WORTH = 128, 5e-4
 _PASSES = 8
 
 

@@ -416,6 +416,8 @@ def _share(table: PairTable) -> float:
 
 
 def _part(stack: Stack, frames: np.ndarray) -> Stack:
+    if len(frames) == len(stack):
+        return stack  # With all it remembers.
     return Stack([stack.images[k] for k in frames], stack.theta[frames], stack.filter)
 
 

@@ -198,8 +198,7 @@ def _verdict(loaded: Loaded, table: QTable, settled: Settled, estimate: Estimate
         are = "was not placed and is as it was" if len(bad) == 1 else "were not placed and are as they were"
         found.append(f"Of {n} frames {len(bad)} {are}: {some}{more}.")
     still = _stayed(loaded, estimate) or estimate.held.doubt
-    # A pattern that was taken out is left over between any two frames, and no scene that moved.
-    if not still and not len(estimate.held.theta):
+    if not still and not estimate.held.excluded:
         still = left_behind(loaded.images, loaded.placings, estimate.scene_shift, estimate.placed)
     if still:
         found.append(still)
