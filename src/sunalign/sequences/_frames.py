@@ -259,9 +259,10 @@ def _opened(number: int, item: Any, choices: Mapping[str, Any]) -> SequenceFrame
             raise
     head = frame.head
     named = head.name if item is not head.source or head.meta.get("filename") else f"{head.name} {_stamp(frame.date)}"
-    moment = Moment(head.data, head.grid, head.meta, head.source, named, head.unit)
+    # With what was read of the header already.
+    moment = Moment(head.data, head.grid, head.meta, head.source, named, head.unit, head.transposed, head._known)
     if date is not None:
-        moment.__dict__["date"] = date
+        moment._once("date", lambda: date)
     return SequenceFrame(number, item, moment, frame.date, frame)
 
 
