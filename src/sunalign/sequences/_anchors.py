@@ -16,6 +16,7 @@ from sunalign.alignment.inputs import as_references
 from sunalign.correction import Correction
 from sunalign.exceptions import AlignmentError, CoverageError
 from sunalign.images import Image, to_image
+from sunalign.images.cube_files import CubeFile
 from sunalign.sequences._frames import SequenceFrame
 
 __all__ = ["Anchor", "anchor_numbers", "find_anchors"]
@@ -91,6 +92,8 @@ def find_anchors(
 def _whole(frame: SequenceFrame) -> Image:
     """The frame with its pixels. A path is read as a map: nothing is to be written for an anchor."""
     source = frame.head.source
+    if isinstance(frame.frame.pixels, CubeFile):
+        return frame.frame.pixels.image()
     if frame.path is not None:
         return to_image(frame.path)
     if isinstance(source, Image) or source is None:

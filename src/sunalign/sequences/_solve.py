@@ -22,10 +22,11 @@ _LEAD, _HEIGHT = 0.5, 3.6
 _ALIKE = 0.6  # Correlation above which a maximum is one however small the images are.
 _LEAST_PLACED = 0.34  # Part of the frames that has to hang together: of pure noise some always do.
 _STILL_ALIKE = 0.5
-_CLEARLY = 0.9
+_CLEARLY, _AS_GOOD = 0.9, 1.05  # Parts of a disagreement that make one way better than another, or no worse.
 _WANDERERS = 8  # Pairs of a lag from which its scatter is read.
 _CAUTION = 2.0  # A handful of large structures tells little of its own scatter: rather too much than too little.
 _SURE = 3.0  # Lead of the usual pair with which one search is enough.
+_AS_GOOD_AS_ANY = np.arctanh(0.95)  # Likeness from which a frame is one of the sequence, however alike others are.
 _SCORE = 6.0  # Robust standard deviations by which a frame may be less like its neighbours than the others are.
 
 
@@ -307,7 +308,7 @@ def judge(stack: Stack, frames: np.ndarray) -> tuple[Stack, dict[int, str]]:
     for k, frame in enumerate(frames):
         if not network.placed[k]:
             odd[int(frame)] = "No pair ties it to the others"
-        elif likeness[k] < usual - _SCORE * spread and likeness[k] < 0.75 * usual:
+        elif likeness[k] < min(usual - _SCORE * spread, 0.75 * usual, _AS_GOOD_AS_ANY):
             odd[int(frame)] = (
                 f"It is unlike its neighbours: correlation {np.tanh(likeness[k]):.2f}, usual {np.tanh(usual):.2f}"
             )
@@ -403,8 +404,9 @@ def choose(choices: tuple[Choice, ...]) -> Choice:
     if nearest < _CLEARLY * least:
         return next(c for c in choices if c.reach == 1)
     # A scene that does not change is known best by the mean of all frames, and one that does gives that away.
-    template = [c for c in choices if c.method == "template" and c.disagreement <= 1.05 * least]
-    return template[0] if template else next(c for c in choices if c.reach != 1 and c.disagreement <= 1.01 * least)
+    good = [c for c in choices if c.reach != 1 and c.disagreement <= _AS_GOOD * least]
+    template = [c for c in good if c.method == "template"]
+    return template[0] if template else good[0]
 
 
 def _within(table: PairTable, reach: int) -> np.ndarray:
