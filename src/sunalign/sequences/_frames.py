@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -205,7 +206,10 @@ def _items(given: Any) -> tuple[list[Any], Callable[[list[Any]], Any]]:
     if isinstance(given, NDCubeSequenceBase):
 
         def cubes(new: list[Any]) -> Any:
-            return type(given)(new, meta=given.meta, common_axis=given._common_axis)
+            # Its own kind may be made in a way of its own.
+            made = copy.copy(given)
+            made.data = new
+            return made
 
         return list(given.data), cubes
     if isinstance(given, NDCubeBase):
