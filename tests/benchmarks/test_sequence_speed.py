@@ -27,7 +27,8 @@ from astropy.time import Time
 import sunalign
 from sunalign.model.intensity import IntensityScaling
 from sunalign.sequences._detector import fit_detector
-from sunalign.sequences._solve import settle, solve_stack
+from sunalign.sequences._settle import settle
+from sunalign.sequences._solve import solve_stack
 from sunalign.sequences._stack import Stack
 from sunalign.sequences._working import factor_for, working_image
 from sunalign.testing.helpers import small_header

@@ -14,10 +14,12 @@ from typing import Any, Protocol
 import numpy as np
 
 from sunalign.geometry.coordinates import ARCSEC
+from sunalign.sequences._choice import Choice
 from sunalign.sequences._held import Held, held_by_detector
 from sunalign.sequences._known_motion import Placing, SceneGrid
 from sunalign.sequences._network import PairTable
-from sunalign.sequences._solve import Choice, settle, solve_stack
+from sunalign.sequences._settle import settle
+from sunalign.sequences._solve import solve_stack
 from sunalign.sequences._stack import Stack
 
 __all__ = ["CorrelationEstimator", "Estimate", "Estimator"]
@@ -40,7 +42,7 @@ class Estimate:
         Measured pairs, in the same units.
     weight, residual : `numpy.ndarray`
         Of the pairs.
-    choice, choices : `~sunalign.sequences._solve.Choice`
+    choice, choices : `~sunalign.sequences._choice.Choice`
     odd : mapping
         Frames that do not belong, with the reason.
     scene_shift : `numpy.ndarray`, shape (n, 2)

@@ -18,11 +18,11 @@ from sunalign.exceptions import AlignmentError
 from sunalign.geometry.coordinates import ARCSEC, PixelGrid
 from sunalign.images import Image
 from sunalign.model.intensity import IntensityScaling
+from sunalign.sequences._choice import Choice
 from sunalign.sequences._estimators import Estimate
 from sunalign.sequences._held import Held, held_by_detector
 from sunalign.sequences._known_motion import Placing, SceneGrid
 from sunalign.sequences._network import PairTable, closure_share, pairs_up_to, solve_network
-from sunalign.sequences._solve import Choice
 from sunalign.sequences._stack import Stack
 from sunalign.sequences._working import WorkingImage
 
