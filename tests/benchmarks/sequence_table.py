@@ -32,9 +32,10 @@ import sunpy.map
 import sunalign
 from sunalign.model.intensity import IntensityScaling
 from sunalign.sequences._network import closure_share, pairs_up_to, solve_network
-from sunalign.sequences._solve import filtered, settle
+from sunalign.sequences._settle import settle
 from sunalign.sequences._stack import Stack
 from sunalign.sequences._template import solve_template
+from sunalign.sequences._wander import filtered
 from sunalign.sequences._working import working_image
 from sunalign.testing.helpers import small_header
 

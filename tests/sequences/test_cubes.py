@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import astropy.units as u
+from astropy.nddata import StdDevUncertainty
 from astropy.time import Time
 from astropy.wcs import WCS
 
@@ -65,6 +66,62 @@ def test_a_sequence_of_cubes_comes_back_as_one():
     assert isinstance(aligned, NDCubeSequence)
     assert np.abs(left_over(result)).max() < 0.2
     assert aligned[0].data is cubes[0].data
+
+
+class Rasters(NDCubeSequence):
+    """A kind of sequence that is made in a way of its own."""
+
+    def __init__(self, cubes, owner, **options):
+        super().__init__(cubes, **options)
+        self.owner = owner
+
+
+def test_a_sequence_of_a_kind_of_its_own_stays_one():
+    cubes = []
+    for k, frame in enumerate(MAPS):
+        mask = np.zeros(frame.data.shape, bool)
+        mask[3, k] = True
+        error = StdDevUncertainty(np.full(frame.data.shape, 2.0))
+        meta = dict(frame.meta)
+        cubes.append(NDCube(frame.data, wcs=frame.wcs, meta=meta, mask=mask, uncertainty=error, unit=u.DN))
+    given = Rasters(cubes, "me", meta={"title": "six"}, common_axis=0)
+    result = sunalign.align_sequence(given, drift="remove")
+    aligned = result.aligned
+    assert type(aligned) is Rasters
+    assert (aligned.owner, aligned.meta, aligned._common_axis) == ("me", {"title": "six"}, 0)
+    assert np.abs(left_over(result)).max() < 0.2
+    for k, (old, new) in enumerate(zip(cubes, aligned.data, strict=True)):
+        assert new.data is old.data
+        assert new.unit == u.DN
+        assert np.array_equal(new.mask, old.mask)
+        assert np.array_equal(new.uncertainty.array, old.uncertainty.array)
+        moved = new.wcs.low_level_wcs.wcs.crval - old.wcs.low_level_wcs.wcs.crval
+        assert moved[0] * 3600 == pytest.approx(result.table["shift_x"][k].value, abs=1e-6)
+    assert given.data[0] is cubes[0]
+    assert np.array_equal(given[0].wcs.low_level_wcs.wcs.crval, cubes[0].wcs.low_level_wcs.wcs.crval)
+
+
+def test_spectral_cubes_are_aligned_and_anchored_by_the_line_that_is_chosen():
+    rng = np.random.default_rng(4)
+    cubes = []
+    for frame in MAPS:
+        wcs = WCS(naxis=3)
+        wcs.wcs.ctype, wcs.wcs.cunit = ["HPLN-TAN", "HPLT-TAN", "WAVE"], ["arcsec", "arcsec", "nm"]
+        wcs.wcs.crpix = [frame.meta["crpix1"], frame.meta["crpix2"], 1]
+        wcs.wcs.crval = [frame.meta["crval1"], frame.meta["crval2"], 100]
+        wcs.wcs.cdelt = [frame.meta["cdelt1"], frame.meta["cdelt2"], 0.1]
+        wcs.wcs.aux.dsun_obs, wcs.wcs.aux.hgln_obs, wcs.wcs.aux.hglt_obs = 1.496e11, 0.0, 0.0
+        wcs.wcs.set()
+        # Only one of the planes shows the Sun.
+        planes = [rng.normal(0, 300, frame.data.shape) for _ in range(2)] + [frame.data]
+        cubes.append(NDCube(np.array(planes), wcs=wcs, meta=dict(frame.meta)))
+    chosen = {"wavelength": (100.19, 100.21) * u.nm, "solar_rotation": "none"}
+    result = sunalign.align_sequence(NDCubeSequence(cubes), MAPS[0], **chosen)
+    assert result.success
+    assert isinstance(result.aligned, NDCubeSequence)
+    assert np.abs(left_over(result)).max() < 0.2
+    assert abs(result.table["shift_x"][0].value) < 0.2, "the reference is the first frame"
+    assert result.anchors["used"].all()
 
 
 def test_one_cube_is_resampled_on_the_first_frame():

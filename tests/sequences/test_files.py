@@ -2,6 +2,8 @@
 
 import filecmp
 import json
+import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -117,18 +119,39 @@ def test_the_command(tmp_path, capsys):
 
 
 def test_a_film_that_cannot_be_written_is_refused_before_the_work(tmp_path, monkeypatch, capsys):
-    from matplotlib.animation import FFMpegWriter
-
     from sunalign.sequences import _sequence
+    from sunalign.visualization import films
 
     def work(*_, **__):
         raise AssertionError("it began to work")
 
-    monkeypatch.setattr(FFMpegWriter, "isAvailable", classmethod(lambda cls: False))
+    monkeypatch.setattr(films, "ffmpeg", lambda: None)
     monkeypatch.setattr(_sequence, "align_sequence", work)
     paths, _ = write(tmp_path)
     assert main(["sequence", *map(str, paths), "--movie", str(tmp_path / "m.mp4"), "-q"]) == 1
     assert "needs ffmpeg" in capsys.readouterr().err
+
+
+def test_a_film_may_be_written_by_ffmpeg(tmp_path):
+    from sunalign.visualization.films import ffmpeg
+
+    if ffmpeg() is None:
+        pytest.skip("neither ffmpeg nor imageio-ffmpeg is installed")
+    maps, _ = small_sequence(4)
+    sunalign.align_sequence(maps).movie(tmp_path / "m.mp4")
+    assert (tmp_path / "m.mp4").read_bytes()[4:8] == b"ftyp"
+
+
+def test_the_program_of_imageio_is_used_where_there_is_no_other(monkeypatch):
+    from matplotlib.animation import FFMpegWriter
+
+    from sunalign.visualization.films import ffmpeg
+
+    monkeypatch.setattr(FFMpegWriter, "isAvailable", classmethod(lambda cls: False))
+    monkeypatch.setitem(sys.modules, "imageio_ffmpeg", SimpleNamespace(get_ffmpeg_exe=lambda: "/a/program"))
+    assert ffmpeg() == "/a/program"
+    monkeypatch.setitem(sys.modules, "imageio_ffmpeg", None)
+    assert ffmpeg() is None
 
 
 def test_the_command_says_3_where_a_file_is_broken(tmp_path, capsys):

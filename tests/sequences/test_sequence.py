@@ -229,6 +229,66 @@ def test_a_reference_bounds_the_drift_and_gives_the_zero():
     assert "anchors" in result.drift
 
 
+def test_frames_are_anchored_by_the_reference_nearest_in_time(tmp_path):
+    maps, truth, reference = anchored()
+    last = maps[-1].date
+    header = reference.meta.copy() | {"date-obs": last.isot, "mjd-obs": last.mjd}
+    # As if the truth were another one at the end, which tells the two references apart.
+    header["crval1"] += 20.0
+    other = sunpy.map.Map(reference.data, header)
+    first = maps[0].date
+    reference = sunpy.map.Map(reference.data, reference.meta.copy() | {"date-obs": first.isot, "mjd-obs": first.mjd})
+    paths = [tmp_path / "one.fits", tmp_path / "two.fits"]
+    for path, image in zip(paths, (reference, other), strict=True):
+        image.save(path)
+    for references in ((reference, other), [str(path) for path in paths], MapSequence(reference, other)):
+        result = sunalign.align_sequence(
+            maps, list(references), anchor_every=6, solar_rotation="none", max_shift=40 * u.arcsec, on_doubt="ignore"
+        )
+        numbers = np.asarray(result.anchors["frame"])
+        left = result.anchors["shift_x"].to_value(u.arcsec) - truth[numbers, 0].to_value(u.arcsec)
+        assert np.abs(left - np.where(numbers < 15, 0.0, 20.0)).max() < 0.5
+
+
+def test_shift_and_rotation_are_bounded_by_anchors():
+    scene = smooth_image((140, 140), seed=3, smoothness=2.5)
+    rng, maps, truth = np.random.default_rng(1), [], []
+    for k in range(8):
+        turn, dx, dy = (0.3, 1.0, 1.0) * rng.normal(size=3) + np.array([0.1, 0.4, 0.0]) * k
+        cos, sin = np.cos(np.radians(turn)), np.sin(np.radians(turn))
+        y, x = np.mgrid[:72, :72] - 35.5
+        data = ndimage.map_coordinates(scene, [69.5 + dy + sin * x + cos * y, 69.5 + dx + cos * x - sin * y], order=3)
+        header = small_header((72, 72))
+        date = Time(header["date-obs"]) + 12 * k * u.s
+        data = data + rng.normal(size=data.shape)
+        maps.append(sunpy.map.Map(data, header | {"date-obs": date.isot, "mjd-obs": date.mjd}))
+        truth.append((4 * dx, 4 * dy, turn))
+    result = sunalign.align_sequence(
+        maps,
+        small_map(scene),
+        fit=("shift", "rotation"),
+        anchor_every=3,
+        solar_rotation="none",
+        max_shift=40 * u.arcsec,
+    )
+    assert result.success
+    assert result.anchors["used"].all()
+    found = np.stack([result.table[name].value for name in ("shift_x", "shift_y", "rotation")], axis=1)
+    error = np.stack([result.table[f"{name}_error"].value for name in ("shift_x", "shift_y", "rotation")], axis=1)
+    left = found - truth
+    assert np.abs(left[:, :2]).max() < 0.5, "absolute, in arcsec, of pixels of 4"
+    assert np.abs(left[:, 2]).max() < 0.1, "degrees"
+    assert np.sqrt(np.mean((left / error) ** 2)) < 3
+    spot = [m.pixel_to_world(5 * u.pix, 60 * u.pix) for m in result.aligned]
+    where = [(69.5 + t[0] / 4, 69.5 + t[1] / 4, np.radians(t[2])) for t in truth]
+    for sky, (x0, y0, turn) in zip(spot, where, strict=True):
+        dx, dy = 5 - 35.5, 60 - 35.5
+        x = x0 + np.cos(turn) * dx - np.sin(turn) * dy
+        y = y0 + np.sin(turn) * dx + np.cos(turn) * dy
+        assert abs(sky.Tx.to_value(u.arcsec) - maps[0].meta["crval1"] - 4 * (x - 69.5)) < 1
+        assert abs(sky.Ty.to_value(u.arcsec) - maps[0].meta["crval2"] - 4 * (y - 69.5)) < 1
+
+
 def test_solar_rotation_is_taken_out_first():
     scene = sunalign.simulate.Scene(seed=4, extent=(30 * u.deg, 30 * u.deg))
     start = Time(scene.time)

@@ -25,6 +25,7 @@ from sunpy.map import GenericMap, MapSequence
 
 from sunalign.exceptions import AlignmentError, ImageError, warn_user
 from sunalign.images import Image, clean_data, map_image, to_image
+from sunalign.images.cube_files import CubeFile
 from sunalign.wcs.fits_plane import first_on_sky, no_file, plane_of
 
 __all__ = ["Frame", "open_frames"]
@@ -43,7 +44,7 @@ class Frame:
         Everything but the pixels: its ``data`` are not to be looked at.
     date : `~astropy.time.Time`
     pixels : object
-        Map, `~sunalign.images.Image` or `FrameFile` that has them.
+        Map, `~sunalign.images.Image`, `FrameFile` or `~sunalign.images.cube_files.CubeFile` that has them.
     """
 
     head: Image
@@ -68,7 +69,7 @@ class Frame:
         `numpy.ndarray`
             Float64 with NaN where there is no valid value.
         """
-        if isinstance(self.pixels, FrameFile):
+        if isinstance(self.pixels, (FrameFile, CubeFile)):
             return clean_data(self.pixels.read(y, x), None)
         if isinstance(self.pixels, GenericMap):
             mask = self.pixels.mask

@@ -16,6 +16,7 @@ from sunalign.alignment.inputs import as_references
 from sunalign.correction import Correction
 from sunalign.exceptions import AlignmentError, CoverageError
 from sunalign.images import Image, to_image
+from sunalign.images.cube_files import CubeFile
 from sunalign.sequences._frames import SequenceFrame
 
 __all__ = ["Anchor", "anchor_numbers", "find_anchors"]
@@ -98,12 +99,11 @@ def find_anchors(
 
 def _whole(frame: SequenceFrame) -> Image:
     """The frame with its pixels. A path is read as a map: nothing is to be written for an anchor."""
-    source = frame.head.source
-    if frame.path is not None:
-        return to_image(frame.path)
-    if isinstance(source, Image) or source is None:
-        return frame.frame.pixels
-    return to_image(frame.source)
+    pixels = frame.frame.pixels
+    if isinstance(pixels, CubeFile):
+        return pixels.image()
+    # One that was made of a cube shows what was chosen of it.
+    return pixels if isinstance(pixels, Image) else to_image(frame.path or frame.source)
 
 
 def _nearest(references: Sequence[Image], frame: SequenceFrame) -> Image:

@@ -14,9 +14,12 @@ from typing import Any, Protocol
 import numpy as np
 
 from sunalign.geometry.coordinates import ARCSEC
+from sunalign.sequences._choice import Choice
+from sunalign.sequences._held import Held, held_by_detector
 from sunalign.sequences._known_motion import Placing, SceneGrid
 from sunalign.sequences._network import PairTable
-from sunalign.sequences._solve import Choice, settle, solve_stack
+from sunalign.sequences._settle import settle
+from sunalign.sequences._solve import solve_stack
 from sunalign.sequences._stack import Stack
 
 __all__ = ["CorrelationEstimator", "Estimate", "Estimator"]
@@ -39,7 +42,7 @@ class Estimate:
         Measured pairs, in the same units.
     weight, residual : `numpy.ndarray`
         Of the pairs.
-    choice, choices : `~sunalign.sequences._solve.Choice`
+    choice, choices : `~sunalign.sequences._choice.Choice`
     odd : mapping
         Frames that do not belong, with the reason.
     scene_shift : `numpy.ndarray`, shape (n, 2)
@@ -48,6 +51,8 @@ class Estimate:
         Variance of the motion of the scene itself that may be in ``values``; empty where it is not known.
     pivot : `~astropy.units.Quantity`, shape (2,), optional
         About which all frames turn; the centre of each by default.
+    held : `~sunalign.sequences._held.Held`
+        What a pattern of the detector does to the frames.
     """
 
     names: tuple[str, ...]
@@ -64,6 +69,7 @@ class Estimate:
     scene_shift: np.ndarray = field(default_factory=lambda: np.zeros((0, 2)))
     wander: np.ndarray = field(default_factory=lambda: np.zeros((0, 0)))
     pivot: Any = None
+    held: Held = field(default_factory=Held)
 
 
 class Estimator(Protocol):
@@ -124,6 +130,11 @@ class CorrelationEstimator:
         solution = solve_stack(settled, self.method, self.max_lag)
         network, table = solution.network, solution.table
         n = len(stack)
+        held = held_by_detector(
+            solution.stack, network.theta, network.covariance, np.flatnonzero(network.placed), placings, scene
+        )
+        network = held.freed(network)
+        residual = table.shift - (network.theta[table.second] - network.theta[table.first])
         shift = network.theta + moved
         shift[~network.placed] = np.nan
         shift -= np.nanmean(shift, axis=0) if network.placed.any() else 0.0
@@ -153,10 +164,11 @@ class CorrelationEstimator:
             network.placed,
             pairs,
             solution.weight,
-            solution.residual @ turn.T,
+            residual @ turn.T,
             solution.choice,
             solution.choices,
             solution.odd,
             shift,
             solution.wander @ (turn**2).T,
+            held=held,
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -26,10 +27,16 @@ from sunalign.files.fits_blocks import opened, scan
 from sunalign.geometry.observers import spacecraft
 from sunalign.geometry.times import StepTimes
 from sunalign.images import Image
+from sunalign.images.cube_files import CubeFile
 from sunalign.images.cubes import spectral_image
 from sunalign.images.frames import Frame, FrameFile, frame_of
+from sunalign.wcs.fits_plane import IsCubeError
 
 __all__ = ["Moment", "SequenceFrame", "Sources", "open_sequence"]
+
+
+class _TruncatedError(ImageError):
+    """A file ends too early."""
 
 
 class Moment(Image):
@@ -76,12 +83,23 @@ class SequenceFrame:
     @property
     def path(self) -> Path | None:
         """Of its file, if it is one."""
-        return self.frame.pixels.path if isinstance(self.frame.pixels, FrameFile) else None
+        return self.frame.pixels.path if isinstance(self.frame.pixels, (FrameFile, CubeFile)) else None
+
+    @property
+    def file(self) -> Path | CubeFile | None:
+        """What another process reads it from."""
+        return self.frame.pixels if isinstance(self.frame.pixels, CubeFile) else self.path
+
+    @property
+    def window(self) -> int | None:
+        """Number of the HDU of a cube in a file."""
+        pixels = self.frame.pixels
+        return pixels.hdu if isinstance(pixels, CubeFile) and isinstance(pixels.hdu, int) else None
 
     def read(self) -> tuple[np.ndarray, np.ndarray | None]:
         """Pixels as they are, and where they are masked."""
         pixels = self.frame.pixels
-        if isinstance(pixels, FrameFile):
+        if isinstance(pixels, (FrameFile, CubeFile)):
             try:
                 return pixels.read(slice(None), slice(None)), None
             finally:
@@ -154,7 +172,7 @@ def open_sequence(given: Any, choices: Mapping[str, Any] | None = None) -> Sourc
         except (OSError, AstropyUserWarning, ImageError) as error:
             if not isinstance(item, (str, os.PathLike)) or not Path(item).exists():
                 raise
-            unreadable[number] = f"It cannot be read ({describe_error(error)}); fetch it again"
+            unreadable[number] = _unreadable(error)
             continue
         names[-1] = frames[-1].name
     if len(frames) < 2:
@@ -166,6 +184,12 @@ def open_sequence(given: Any, choices: Mapping[str, Any] | None = None) -> Sourc
     _refuse_same_dates(frames)
     _refuse_observers(frames)
     return Sources(frames, unreadable, items, rebuild, names)
+
+
+def _unreadable(error: Exception) -> str:
+    if isinstance(error, ImageError) and not isinstance(error, _TruncatedError):
+        return f"It cannot be used: {str(error).rstrip('.')}"
+    return f"It cannot be read ({describe_error(error)}); fetch it again"
 
 
 def _name(item: Any, number: int) -> str:
@@ -182,7 +206,10 @@ def _items(given: Any) -> tuple[list[Any], Callable[[list[Any]], Any]]:
     if isinstance(given, NDCubeSequenceBase):
 
         def cubes(new: list[Any]) -> Any:
-            return type(given)(new, meta=given.meta, common_axis=given._common_axis)
+            # Its own kind may be made in a way of its own.
+            made = copy.copy(given)
+            made.data = new
+            return made
 
         return list(given.data), cubes
     if isinstance(given, NDCubeBase):
@@ -238,7 +265,7 @@ def _extra_time_axes(cube: NDCubeBase) -> list[int]:
 def _opened(number: int, item: Any, choices: Mapping[str, Any]) -> SequenceFrame:
     date = None
     if isinstance(item, NDCubeBase):
-        image = spectral_image(item, **choices)
+        image = spectral_image(item, **{key: value for key, value in choices.items() if key != "hdu"})
         # What is left of a time axis knows better than the date of the whole.
         date = _cube_date(item) or image.date
         image = replace(image, name=image.name if image.name != "cube" else f"frame {number}")
@@ -248,9 +275,13 @@ def _opened(number: int, item: Any, choices: Mapping[str, Any]) -> SequenceFrame
         image = item
         if isinstance(item, (str, os.PathLike)):
             _refuse_truncated(Path(item))
+            if "hdu" in choices:
+                frame = _cube_frame(Path(item), choices)
     if frame is None:
         try:
             frame = frame_of(item if image is item else image)
+        except IsCubeError:
+            frame = _cube_frame(Path(item), choices)
         except AlignmentError as error:
             if "has no date" in str(error):
                 raise AlignmentError(
@@ -259,10 +290,26 @@ def _opened(number: int, item: Any, choices: Mapping[str, Any]) -> SequenceFrame
             raise
     head = frame.head
     named = head.name if item is not head.source or head.meta.get("filename") else f"{head.name} {_stamp(frame.date)}"
-    moment = Moment(head.data, head.grid, head.meta, head.source, named, head.unit)
+    # With what was read of the header already.
+    moment = Moment(head.data, head.grid, head.meta, head.source, named, head.unit, head.transposed, head._known)
     if date is not None:
-        moment.__dict__["date"] = date
+        moment._once("date", lambda: date)
     return SequenceFrame(number, item, moment, frame.date, frame)
+
+
+def _cube_frame(path: Path, choices: Mapping[str, Any]) -> Frame:
+    """A raster or another cube in a file, by one image of it."""
+    of_image = {key: value for key, value in choices.items() if key != "hdu"}
+    file = CubeFile(path, of_image, choices.get("hdu")).settled()
+    image = file.image()
+    if image.date is None:
+        raise AlignmentError(
+            f"{path.name} has no date, so it has no place in the sequence; add DATE-OBS to its header."
+        )
+    # Its cube and pixels are read again when they are needed.
+    head = replace(image, data=np.broadcast_to(np.float32(0), image.data.shape), source=None)
+    head._once("date", lambda: image.date)
+    return Frame(head, image.date, file)
 
 
 def _refuse_truncated(path: Path) -> None:
@@ -273,7 +320,7 @@ def _refuse_truncated(path: Path) -> None:
         last = scan(stream, path)[-1]
         stream.seek(0, os.SEEK_END)
         if stream.tell() < last.offset + last.size:
-            raise ImageError(f"{path.name} is truncated: it ends inside the data of HDU {last.label}")
+            raise _TruncatedError(f"{path.name} is truncated: it ends inside the data of HDU {last.label}")
 
 
 def _stamp(date: Time) -> str:

@@ -14,11 +14,12 @@ import astropy.units as u
 from sunalign._progress import tracked
 from sunalign.exceptions import AlignmentError, ImageError, describe_error
 from sunalign.geometry.observation import Modelling
+from sunalign.images.cube_files import CubeFile
 from sunalign.images.frames import FrameFile
 from sunalign.model.intensity import IntensityScaling
 from sunalign.sequences._frames import SequenceFrame
 from sunalign.sequences._known_motion import Placing, SceneGrid, placed_pixels, placing
-from sunalign.sequences._patterns import detector_pattern
+from sunalign.sequences._patterns import detector_pattern, lasting_hot_pixels
 from sunalign.sequences._working import WorkingImage
 
 __all__ = ["Loaded", "Preparation", "load_all"]
@@ -140,6 +141,10 @@ def load_all(
     if len({p.translation for p in placings if p is not None}) > 1:
         # Sampled and native pixels side by side would look a little different: all or none.
         placings = [p if p is None else replace(p, translation=False) for p in placings]
+    hot = lasting_hot_pixels(frames, placings)
+    if hot is not None:
+        assumptions["hot pixels"] = f"{np.count_nonzero(hot)} that all frames have left out"
+        prepare = prepare.without(hot)
     pattern = detector_pattern(frames, placings, prepare)
     if pattern is not None:
         share = 100 * pattern.mean()
@@ -193,14 +198,14 @@ def _made(
     def off(k: int) -> np.ndarray | None:
         return None if moved is None else moved[k]
 
-    if n_jobs > 1 and all(frames[k].path is not None for k in wanted):
+    if n_jobs > 1 and all(frames[k].file is not None for k in wanted):
         from sunalign.model.workers import reusable_executor
 
         executor = reusable_executor(n_jobs)
         waiting: list[tuple[int, Any]] = []
         for k in wanted:
             # A few more than can be worked on, so that neither workers nor memory run out.
-            waiting.append((k, executor.submit(_from_path, frames[k].path, placings[k], prepare, off(k))))
+            waiting.append((k, executor.submit(_from_file, frames[k].file, placings[k], prepare, off(k))))
             if len(waiting) >= 3 * n_jobs:
                 number, future = waiting.pop(0)
                 yield number, future.result()
@@ -211,9 +216,9 @@ def _made(
         yield k, _guarded(frames[k].read, placings[k], prepare, off(k), frames[k].path is not None)
 
 
-def _from_path(path: Path, placed: Placing, prepare: Preparation, moved: np.ndarray | None) -> Any:
+def _from_file(given: Path | CubeFile, placed: Placing, prepare: Preparation, moved: np.ndarray | None) -> Any:
     def read() -> tuple[np.ndarray, None]:
-        file = FrameFile(path)
+        file = given if isinstance(given, CubeFile) else FrameFile(given)
         try:
             return file.read(slice(None), slice(None)), None
         finally:

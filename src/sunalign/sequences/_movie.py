@@ -42,7 +42,7 @@ def movie(
     ----------
     result : `~sunalign.sequences.SequenceResult`
     path : path, optional
-        GIF, or MP4 where ffmpeg is installed.
+        GIF, or MP4 where ffmpeg or imageio-ffmpeg is installed.
     fps : `float`
         Frames a second.
     dpi : `float`
@@ -121,12 +121,14 @@ def check_film(path: Path, overwrite: bool) -> None:
     overwrite : `bool`
         Whether it may exist.
     """
-    from matplotlib.animation import FFMpegWriter
-
     from sunalign.files.io import check_output
+    from sunalign.visualization.films import ffmpeg
 
     if path.suffix.lower() not in (".gif", ".mp4"):
         raise ValueError(f"A film is written as GIF or MP4; name it like movie.gif, not {path.name!r}.")
-    if path.suffix.lower() == ".mp4" and not FFMpegWriter.isAvailable():
-        raise ValueError(f"{path.name} needs ffmpeg, which is not installed; name it like movie.gif instead.")
+    if path.suffix.lower() == ".mp4" and ffmpeg() is None:
+        raise ValueError(
+            f"{path.name} needs ffmpeg, which is not installed; install it, or imageio-ffmpeg by pip, or name the film "
+            f"like movie.gif."
+        )
     check_output(path, overwrite)

@@ -215,6 +215,8 @@ def _robust_weights(table: PairTable, precision: np.ndarray, n: int) -> np.ndarr
         solved = _Solved.of(table.first, table.second, table.shift, precision * w[:, None, None], n)
         e = _squares(table.shift - (solved.theta[table.second] - solved.theta[table.first]), precision)
         scale = max(float(np.median(e) / chi2.median(p)) / free, 1.0)
+        if not turn and (e < scale * cut).all():
+            return w
         if turn < 5:
             new = 1 / np.sqrt(np.maximum(e / scale, 0.5))
         else:

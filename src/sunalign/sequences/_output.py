@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, MutableMapping, Sequence
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -90,11 +90,13 @@ def write_files(
     corrections: Sequence[Correction | None],
     provenance: Callable[[int], str],
     readable: Callable[[int], bool],
+    windows: Mapping[int, int],
     progress: bool | Callable[..., Any] | None,
 ) -> list[Path | None]:
     """Write corrected copies; if anything stops it none of them is there.
 
-    A frame that was not placed is copied as it is, one that cannot be read is left out.
+    A frame that was not placed is copied as it is, one that cannot be read is left out. ``windows`` are the HDUs that
+    were looked at of cubes.
     """
     folder = paths[0].parent
     made = not folder.exists()
@@ -112,7 +114,7 @@ def write_files(
             if correction is None:
                 shutil.copyfile(items[k], temporary)
             else:
-                apply_to_file(items[k], correction, temporary, provenance=provenance(k))
+                apply_to_file(items[k], correction, temporary, provenance=provenance(k), hdu=windows.get(k))
             written.append(paths[k])
         for path in written:
             if path is not None:

@@ -8,11 +8,12 @@ import numpy as np
 from scipy import ndimage
 
 from sunalign.exceptions import ImageError
+from sunalign.model.hot_pixels import hot_pixels
 from sunalign.sequences._frames import SequenceFrame
 from sunalign.sequences._known_motion import Placing
 from sunalign.sequences._working import working_image
 
-__all__ = ["detector_pattern"]
+__all__ = ["detector_pattern", "lasting_hot_pixels"]
 
 #: Frames that are looked at, working pixels by which the scene has to have moved, and those over which it is smooth.
 _FRAMES, _MOVED, _SMOOTH = 24, 8.0, 3.0
@@ -21,6 +22,49 @@ _LEAST = 6  # Frames of which a median says something.
 #: A spot is one by its steadiness, and counts if it stands out of the scene's own detail.
 _STEADY, _STRONG = 5.0, 1.0
 _LARGEST_SHARE = 0.2
+
+#: Side of the part that is looked at first for hot pixels, and the share of it from which they are worth a mask.
+_PATCH, _WORTH = 128, 5e-4
+_PASSES = 8
+
+
+def lasting_hot_pixels(frames: Sequence[SequenceFrame], placings: Sequence[Placing | None]) -> np.ndarray | None:
+    """Lone hot or dead pixels that two of three frames agree about, True; `None` where they are few.
+
+    No optics makes a pixel that its neighbours share nothing of, so that this can be told wherever the Sun is.
+    """
+    some = [k for k, placed in enumerate(placings) if placed is not None]
+    if len(some) < 2 or len({frames[k].head.grid.shape for k in some}) > 1:
+        return None
+    chosen = [frames[some[i]] for i in np.unique([0, len(some) // 2, len(some) - 1])]
+    ny, nx = chosen[0].head.grid.shape
+    y, x = (slice(max(0, (n - _PATCH) // 2), (n + _PATCH) // 2) for n in (ny, nx))
+    found = _agreed([_hot(frame, y, x) for frame in chosen])
+    if found is None or found.mean() < _WORTH:
+        return None
+    return found if found.shape == (ny, nx) else _agreed([_hot(frame, slice(0, ny), slice(0, nx)) for frame in chosen])
+
+
+def _hot(frame: SequenceFrame, y: slice, x: slice) -> np.ndarray | None:
+    try:
+        data = frame.frame.read(y, x)
+        found = hot_pixels(data)
+        # Many of them hide each other, and pass for noise.
+        for _ in range(_PASSES):
+            more = hot_pixels(np.where(found, np.nan, data)) if found.mean() > _WORTH else None
+            if more is None or not more.any():
+                break
+            found |= more
+        return found
+    except (ImageError, OSError, ValueError, TypeError):
+        return None  # Whatever is wrong with it is said when it is loaded.
+    finally:
+        frame.frame.close()
+
+
+def _agreed(found: Sequence[np.ndarray | None]) -> np.ndarray | None:
+    seen = [hot for hot in found if hot is not None]
+    return np.sum(seen, axis=0) >= 2 if len(seen) >= 2 else None
 
 
 def detector_pattern(

@@ -18,10 +18,11 @@ from sunalign.exceptions import AlignmentError
 from sunalign.geometry.coordinates import ARCSEC, PixelGrid
 from sunalign.images import Image
 from sunalign.model.intensity import IntensityScaling
+from sunalign.sequences._choice import Choice
 from sunalign.sequences._estimators import Estimate
+from sunalign.sequences._held import Held, held_by_detector
 from sunalign.sequences._known_motion import Placing, SceneGrid
 from sunalign.sequences._network import PairTable, closure_share, pairs_up_to, solve_network
-from sunalign.sequences._solve import Choice
 from sunalign.sequences._stack import Stack
 from sunalign.sequences._working import WorkingImage
 
@@ -94,6 +95,7 @@ class PluginEstimator:
         values[placed], covariance[placed] = network.theta[network.placed] + nothing, network.covariance[network.placed]
         local = np.full((n, p, p), np.nan)
         local[placed] = network.local[network.placed]
+        shift = _scene_shift(names, values, scene)
         renumbered = replace(table, first=frames[table.first], second=frames[table.second])
         return Estimate(
             names,
@@ -105,8 +107,9 @@ class PluginEstimator:
             network.weight,
             residual,
             Choice("pairs", reach),
-            scene_shift=_scene_shift(names, values, scene),
+            scene_shift=shift,
             pivot=_pivot(scene),
+            held=_held(stack, names, shift, covariance, placings, scene),
         )
 
     def _align_options(self, scene: SceneGrid) -> dict[str, Any]:
@@ -121,6 +124,23 @@ class PluginEstimator:
             "pivot": _pivot(scene),
             **kept,
         }
+
+
+def _held(
+    stack: Stack,
+    names: Sequence[str],
+    shift: np.ndarray,
+    covariance: np.ndarray,
+    placings: list[Placing | None],
+    scene: SceneGrid,
+) -> Held:
+    """Whether a pattern of the detector draws frames that are shifted and nothing else."""
+    placed = np.flatnonzero(np.isfinite(shift).all(axis=1))
+    if tuple(names) != ("shift_x", "shift_y") or not len(placed):
+        return Held()
+    theta = np.where(np.isfinite(shift), shift, 0.0)
+    pixel = np.sqrt(np.prod(scene.grid.pixel_size)) / ARCSEC
+    return held_by_detector(stack.at(theta), theta, covariance / pixel**2, placed, placings, scene, only_ask=True)
 
 
 def _pivot(scene: SceneGrid) -> u.Quantity:

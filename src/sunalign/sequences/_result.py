@@ -15,9 +15,9 @@ import numpy as np
 from astropy.table import QTable
 
 from sunalign.correction import UNITS, Correction
+from sunalign.sequences._choice import Choice
 from sunalign.sequences._known_motion import SceneGrid
 from sunalign.sequences._picture import difference_rms
-from sunalign.sequences._solve import Choice
 from sunalign.sequences._stack import Stack
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class SequenceResult:
     success : `bool`
         Whether every frame was placed and nothing speaks against the answer.
     message : `str`
-    method : `~sunalign.sequences._solve.Choice`
+    method : `~sunalign.sequences._choice.Choice`
         What placed the frames; ``choices`` has what it was chosen from.
     choices : `tuple`
     drift : `str`

@@ -75,7 +75,8 @@ def align_sequence(
     ----------
     frames : sequence of maps, cubes or paths, `~sunpy.map.MapSequence`, `~ndcube.NDCubeSequence` or `~ndcube.NDCube`
         In any order; they are taken by their dates, and come back in the order given. Sizes, plate scales and exposures
-        may differ. A cube has an axis for time. Paths are read one at a time.
+        may differ. A cube has an axis for time. Paths are read one at a time; a raster or another cube in a file is
+        one frame.
     reference : image, or a sequence of them, optional
         Trusted images, each compared with the frames nearest to it in time.
     fit : `str` or sequence of `str`
@@ -122,8 +123,9 @@ def align_sequence(
     on_doubt : {"warn", "raise", "ignore"}
         What to do when a frame cannot be placed or the answer is doubtful; ``success`` is False in any case.
     **options
-        For cubes those of `sunalign.images.cubes.spectral_image`; the others go to `sunalign.align` where frames are
-        compared by it, which is with the reference and with other metrics.
+        For cubes, in files too, those of `sunalign.images.cubes.spectral_image`, and ``hdu``, the number or EXTNAME of
+        a file's window; by default it is the first on the sky that has the ``line`` or ``wavelength``. The others go
+        to `sunalign.align` where frames are compared by it, which is with the reference and with other metrics.
 
     Returns
     -------
@@ -146,7 +148,7 @@ def align_sequence(
     _check(method, drift, on_doubt, max_lag, anchor_every, max_shift)
     n_jobs = checked_jobs(n_jobs)
     check_options(metric, optimizer, {k: v for k, v in options.items() if k not in _TAKEN}, {*_KEYWORDS, *_TAKEN})
-    choices = {key: options.pop(key) for key in CHOICES if key in options}
+    choices = {key: options.pop(key) for key in (*CHOICES, "hdu") if key in options}
     modelling = check_modelling(solar_rotation, "step", observer_motion, options.pop("height", 0 * u.Mm))
     prepare = Preparation(make_scaling(scaling or "sqrt"), target_mask, target_limits)
     plugins = {"fit": fit, "metric": metric, "optimizer": optimizer, "max_shift": max_shift, **options}
@@ -198,7 +200,7 @@ def align_sequence(
         settled,
         anchors,
         problems,
-        _assumed(loaded, prepare),
+        _assumed(loaded, prepare, estimate),
         _beyond(sources.frames, estimate, max_shift),
     )
     result = replace(result, aligned=_corrected(sources, result, paths, progress))
@@ -209,7 +211,7 @@ def align_sequence(
 
 #: For the hint at a misspelt one; and loose ones that are read here.
 _KEYWORDS = tuple(inspect.signature(align_sequence).parameters)
-_TAKEN = (*CHOICES, "height")
+_TAKEN = (*CHOICES, "hdu", "height")
 
 
 def _corrected(sources: Sources, result: SequenceResult, paths: Any, progress: Any) -> Any:
@@ -220,6 +222,7 @@ def _corrected(sources: Sources, result: SequenceResult, paths: Any, progress: A
             result.corrections,
             result.provenance,
             lambda row: row not in sources.unreadable,
+            {frame.number: frame.window for frame in sources.frames if frame.window is not None},
             progress,
         )
     if any(isinstance(item, (str, os.PathLike)) for item in sources.items):
@@ -260,8 +263,10 @@ def _of_other_light(frames: Sequence[SequenceFrame], problems: Mapping[int, str]
     }
 
 
-def _assumed(loaded: Loaded, prepare: Preparation) -> dict[str, str]:
+def _assumed(loaded: Loaded, prepare: Preparation, estimate: Estimate) -> dict[str, str]:
     kept = {key: value for key, value in loaded.assumptions.items() if key != "target time"}
+    if estimate.held.said:
+        kept["pattern of the detector"] = estimate.held.said
     return {
         "scaling": str(prepare.scaling),
         **kept,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
 from scipy import fft
@@ -136,11 +136,16 @@ def taper(n: int, offset: float = 0.0) -> np.ndarray:
         By how much, in pixels.
     """
     edge = max(4.0, _EDGE * n)
-    at = np.arange(n) + 0.5 + offset
-    distance = np.clip(np.minimum(at, n - at) / edge, 0.0, 1.0)
-    return (0.5 - 0.5 * np.cos(np.pi * distance)).astype(np.float32)
+    window = np.ones(n, np.float32)
+    # Offsets are parts of a pixel.
+    part = min(int(edge) + 2, n // 2)
+    at = np.concatenate([np.arange(part) + 0.5 + offset, np.arange(part, 0, -1) - 0.5 - offset])
+    rise = 0.5 - 0.5 * np.cos(np.pi / edge * np.minimum(np.maximum(at, 0.0), edge))
+    window[:part], window[n - part :] = rise[:part], rise[part:]
+    return window
 
 
+@lru_cache
 def stiffness(n: int) -> float:
     """Mean square slope of a window over its mean square: how strongly it holds a maximum near zero.
 
@@ -153,6 +158,7 @@ def stiffness(n: int) -> float:
     return float(np.sum(np.gradient(window) ** 2) / np.sum(window**2))
 
 
+@lru_cache
 def narrowing(nx: int, ny: int) -> float:
     """By how much a window makes neighbouring frequencies say the same, in a variance.
 

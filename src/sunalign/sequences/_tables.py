@@ -197,9 +197,9 @@ def _verdict(loaded: Loaded, table: QTable, settled: Settled, estimate: Estimate
         more = f"; and {len(bad) - 3} more" if len(bad) > 3 else ""
         are = "was not placed and is as it was" if len(bad) == 1 else "were not placed and are as they were"
         found.append(f"Of {n} frames {len(bad)} {are}: {some}{more}.")
-    still = _stayed(loaded, estimate) or left_behind(
-        loaded.images, loaded.placings, estimate.scene_shift, estimate.placed
-    )
+    still = _stayed(loaded, estimate) or estimate.held.doubt
+    if not still and not estimate.held.excluded:
+        still = left_behind(loaded.images, loaded.placings, estimate.scene_shift, estimate.placed)
     if still:
         found.append(still)
     if settled.doubt:

@@ -88,28 +88,23 @@ def _against_mean(
     """Displacement of every frame against the mean of the others, each moved to where it belongs."""
     ey = np.exp(-1j * np.outer(offset[:, 1], band.ky)).astype(np.complex64)
     ex = np.exp(-1j * np.outer(offset[:, 0], band.kx)).astype(np.complex64)
-    total = [np.einsum("nij,ni,nj->ij", s[inside], ey[inside], ex[inside], optimize=True) for s in spectra]
-    n = int(inside.sum())
+    moved = [s * ey[:, :, None] for s in spectra]
+    for m in moved:
+        m *= ex[:, None, :]
+    total = [m.sum(axis=0) if inside.all() else m[inside].sum(axis=0) for m in moved]
+    others = max(int(inside.sum()) - 1, 1)
     parts = []
     for k in range(0, len(offset), _CHUNK):
         chunk = slice(k, k + _CHUNK)
-        wave = ey[chunk, :, None] * ex[chunk, None, :]
-        cross = np.zeros((wave.shape[0], *band.shape), np.complex64)
-        own, theirs = np.zeros(len(cross)), np.zeros(len(cross))
-        for s, t in zip(spectra, total, strict=True):
+        cross = np.zeros((len(offset[chunk]), *band.shape), np.complex64)
+        for s, m, t in zip(spectra, moved, total, strict=True):
             # A frame that is in the mean is taken out of it, or it would be compared with itself.
-            rest = (t - s[chunk] * wave * inside[chunk, None, None]) / max(n - 1, 1)
+            rest = (t - m[chunk] * inside[chunk, None, None]) * np.float32(1 / others)
             cross += np.conj(rest) * s[chunk]
-            own += _energy(s[chunk], band)
-            theirs += _energy(rest, band)
-        parts.append(
-            refine(cross, np.sqrt(own * theirs), band, -offset[chunk], -windows[chunk], look=look, nearly=nearly)
-        )
+        # Nobody asks how alike a frame and the mean are.
+        alike = np.ones(len(cross))
+        parts.append(refine(cross, alike, band, -offset[chunk], -windows[chunk], look=look, nearly=nearly))
     return Peaks.joined(parts)
-
-
-def _energy(spectra: np.ndarray, band: Band) -> np.ndarray:
-    return np.einsum("nij,j->n", spectra.real**2 + spectra.imag**2, band.twice)
 
 
 def _as_network(stack: Stack, theta: np.ndarray, frames: np.ndarray, inside: np.ndarray, peaks: Peaks) -> Network:

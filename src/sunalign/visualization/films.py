@@ -3,13 +3,30 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from matplotlib.animation import FuncAnimation
 
-__all__ = ["save_film"]
+__all__ = ["ffmpeg", "save_film"]
+
+
+def ffmpeg() -> str | None:
+    """Program that writes films other than GIF: the one that matplotlib knows, or that of imageio-ffmpeg."""
+    from matplotlib import rcParams
+    from matplotlib.animation import FFMpegWriter
+
+    if FFMpegWriter.isAvailable():
+        return str(rcParams["animation.ffmpeg_path"])
+    try:
+        import imageio_ffmpeg
+    except ImportError:
+        return None
+    with suppress(RuntimeError):  # it was installed without the program
+        return str(imageio_ffmpeg.get_ffmpeg_exe())
+    return None
 
 
 def save_film(
@@ -28,6 +45,7 @@ def save_film(
     overwrite : `bool`
         Whether a file that exists is replaced.
     """
+    from matplotlib import rc_context
     from matplotlib.animation import FFMpegWriter, PillowWriter
 
     from sunalign.files.io import atomic_write
@@ -35,5 +53,9 @@ def save_film(
     kind = PillowWriter if Path(path).suffix.lower() == ".gif" else FFMpegWriter
     # Documented as an int, and turned into milliseconds: 700 of them are 1.43 frames a second.
     writer = kind(fps=fps)  # type: ignore[arg-type]
-    with atomic_write(path, overwrite) as temporary:
+    program = None if kind is PillowWriter else ffmpeg()
+    with (
+        atomic_write(path, overwrite) as temporary,
+        rc_context(None if program is None else {"animation.ffmpeg_path": program}),
+    ):
         animation.save(str(temporary), writer=writer, dpi=dpi)

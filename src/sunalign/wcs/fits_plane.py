@@ -19,12 +19,16 @@ from astropy.io import fits
 from sunalign.exceptions import ImageError
 from sunalign.wcs.header import plain_values, sky_axes
 
-__all__ = ["Plane", "first_on_sky", "no_file", "one_position", "plane_of"]
+__all__ = ["IsCubeError", "Plane", "first_on_sky", "no_file", "one_position", "plane_of"]
 
 #: Cards that number the axes of an image.
 _AXIS = re.compile(r"(NAXIS|CTYPE|CUNIT|CRPIX|CRVAL|CDELT|CROTA|CNAME|CWDIS|CPDIS|CRDER|CSYER)(\d)$")
 _PAIR = re.compile(r"(PC|CD)(\d)_(\d)$")
 _PARAMETER = re.compile(r"(PV|PS)(\d)(_\d+)$")
+
+
+class IsCubeError(ImageError):
+    """An array has another axis than longitude and latitude that is longer than one pixel."""
 
 
 @dataclass(frozen=True)
@@ -122,8 +126,10 @@ def plane_of(shape: Sequence[int], header: fits.Header, path: Path) -> Plane:
 
     Raises
     ------
+    IsCubeError
+        Another axis is longer than one pixel.
     ~sunalign.exceptions.ImageError
-        Another axis is longer than one pixel, or a celestial one of more than two axes is not.
+        A celestial one of more than two axes is not.
     """
     n = len(shape)
     if n == 2:
@@ -136,7 +142,7 @@ def plane_of(shape: Sequence[int], header: fits.Header, path: Path) -> Plane:
     if lengths[lon] == 1 or lengths[lat] == 1:
         raise ImageError(one_position(str(path), f"axes {kinds}"))
     if any(length > 1 for i, length in lengths.items() if i not in axes):
-        raise ImageError(
+        raise IsCubeError(
             f"{path} holds a cube of shape {tuple(shape)} (axes {kinds}); choose a window and a wavelength range "
             f"first: read it with sunraster or ndcube, and align that cube (see sunalign.images.cubes)."
         )
