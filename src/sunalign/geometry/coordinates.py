@@ -9,6 +9,7 @@ multiplications a pixel and no trigonometry.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -48,12 +49,10 @@ def angles(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def tangent_basis(tx: float, ty: float) -> np.ndarray:
     """Rows: the direction of (tx, ty) in radians and the unit vectors of growing Tx and growing Ty there."""
+    # Of two numbers: the standard library takes a tenth of NumPy's time.
+    cos_x, sin_x, cos_y, sin_y = math.cos(tx), math.sin(tx), math.cos(ty), math.sin(ty)
     return np.array(
-        [
-            direction(tx, ty),
-            [-np.sin(tx), np.cos(tx), 0.0],
-            [-np.sin(ty) * np.cos(tx), -np.sin(ty) * np.sin(tx), np.cos(ty)],
-        ]
+        [[cos_y * cos_x, cos_y * sin_x, sin_y], [-sin_x, cos_x, 0.0], [-sin_y * cos_x, -sin_y * sin_x, cos_y]]
     )
 
 

@@ -7,12 +7,13 @@ where samples can be trusted.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
 
 import numpy as np
 from scipy import ndimage, sparse
 
-from sunalign.model.grid_sampling import PackedCoefficients
+from sunalign.model.grid_sampling import FIRST, SECOND, VALUE, GridCoefficients
 from sunalign.model.noise import edge, gaussian_smoothed
 
 __all__ = ["SplineImage", "cubic_basis"]
@@ -98,33 +99,32 @@ class SplineImage:
         shape : `tuple` of `int`
             ``(ny, nx)`` of the grid.
         """
-        return self._on_grid(matrix, shape, with_gradient=False)[0]
+        return self._on_grid(matrix, shape, VALUE)[0]
 
-    def sample_grid_with_gradient(
-        self, matrix: np.ndarray, shape: tuple[int, int]
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """As `sample_grid`, with the derivatives by x and y of the image."""
-        value, by_x, by_y = self._on_grid(matrix, shape, with_gradient=True)
-        return value, by_x, by_y
+    def sample_grid_with_gradient(self, matrix: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+        """As `sample_grid`, with the derivatives by x and y of the image, shape (3, ny, nx)."""
+        return self._on_grid(matrix, shape, FIRST)
 
-    def _on_grid(self, matrix: np.ndarray, shape: tuple[int, int], *, with_gradient: bool) -> np.ndarray:
-        out = np.empty((3 if with_gradient else 1, *shape), np.float32)
+    def sample_grid_with_curvature(self, matrix: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+        """As `sample_grid`, with the derivatives by x, y, x twice, x and y, and y twice, shape (6, ny, nx)."""
+        return self._on_grid(matrix, shape, SECOND)
+
+    def _on_grid(self, matrix: np.ndarray, shape: tuple[int, int], orders: Sequence[tuple[int, int]]) -> np.ndarray:
+        out = np.empty((len(orders), *shape), np.float32)
         # Rows of a grid have straight edges: they lie on the image if their corners do.
         corners = [0, shape[1] - 1, -shape[1], -1]
-        for part, x, y, values in self._packed.sample(matrix, shape, with_gradient=with_gradient):
+        for part, (x, y) in self._on_grids.sample(matrix, shape, orders, out):
+            values = out[:, part]
             values[0] += np.float32(self.mean)
             inside = bool((self._inside(x[corners], 0) & self._inside(y[corners], 1)).all())
             if not inside or not self.all_valid:
                 trusted = self._valid_near(x, y) if inside else self._trusted(x, y)[0]
-                for array in values:
-                    array[~trusted] = np.nan
-            for rows, array in zip(out[:, part], values, strict=True):
-                rows[:] = array.reshape(rows.shape)
+                values[:, ~trusted.reshape(values.shape[1:])] = np.nan
         return out
 
     @cached_property
-    def _packed(self) -> PackedCoefficients:
-        return PackedCoefficients(self._padded)
+    def _on_grids(self) -> GridCoefficients:
+        return GridCoefficients(self._padded)
 
     @cached_property
     def _single_transposed(self) -> np.ndarray:

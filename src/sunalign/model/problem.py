@@ -18,8 +18,9 @@ import astropy.units as u
 from sunalign.abc import Metric, NormalEquations, ShiftSurface, SupportsShiftSurface
 from sunalign.correction import PARAMETERS, UNITS, Correction
 from sunalign.exceptions import PluginError, describe_error
-from sunalign.geometry.coordinates import ARCSEC, PixelGrid, apply_homography, tangent_basis
+from sunalign.geometry.coordinates import ARCSEC, PixelGrid, apply_homography
 from sunalign.images import Image
+from sunalign.model.moved_grid import MovedGrid
 from sunalign.model.noise import BandLimit, band_limit, edge, gaussian_smoothed
 from sunalign.model.reference import Reference
 from sunalign.model.score_by_score import surface_of_scores
@@ -59,6 +60,8 @@ class Problem:
         How both are smoothed against the reference's noise, here and, anew, at every other level; see `band_limited`.
     sharp : `~sunalign.images.Image`, optional
         The target before it was smoothed, from which the other levels are made.
+    moved : `~sunalign.model.moved_grid.MovedGrid`, optional
+        What ``base`` and ``pivot`` make, which all levels have in common.
     """
 
     target: Image
@@ -71,6 +74,11 @@ class Problem:
     min_overlap: float = 0.25
     limit: BandLimit | None = None
     sharp: Image | None = None
+    moved: MovedGrid = field(default=None, repr=False)  # type: ignore[assignment]
+
+    def __post_init__(self) -> None:
+        if self.moved is None or (self.moved.base, self.moved.pivot) != (self.base, self.pivot):
+            object.__setattr__(self, "moved", MovedGrid(self.base, self.pivot))
 
     @cached_property
     def target_mask(self) -> np.ndarray:
@@ -96,14 +104,6 @@ class Problem:
         return own if np.isfinite(own) else float(np.sqrt(np.prod(self.target.grid.pixel_size)))
 
     @cached_property
-    def _axes(self) -> np.ndarray:
-        return self.base.axes(*self.pivot)
-
-    @cached_property
-    def _pivot_sky(self) -> u.Quantity:
-        return np.array([float(a) for a in self.base.angles(*self.pivot)]) / ARCSEC * u.arcsec
-
-    @cached_property
     def columns(self) -> np.ndarray:
         """Column of ``base`` that each column of the target belongs to, shape (nx,)."""
         return _first_row(self._to_base, self.target.grid.shape[1])
@@ -119,11 +119,12 @@ class Problem:
             name: value if name.startswith("scale") else value * UNITS[name]
             for name, value in self.parameters(x).items()
         }
-        return Correction.from_parameters(**values, pivot=self._pivot_sky, axes=self._axes, **extra)
+        pivot = np.array(self.moved.pivot_angles) / ARCSEC * u.arcsec
+        return Correction.from_parameters(**values, pivot=pivot, axes=self.moved.axes, **extra)
 
     def matrix(self, x: Sequence[float] | np.ndarray) -> np.ndarray:
         """Homography: pixel of the (binned) target to the ``base`` pixel where it is tried."""
-        return self._moved(self.parameters(x)) @ self._to_base
+        return self.moved.matrix(self.parameters(x)) @ self._to_base
 
     @cached_property
     def _to_base(self) -> np.ndarray:
@@ -134,51 +135,10 @@ class Problem:
         # Both are relative to the same WCS, and base may be a crop itself: the overlap of a working grid.
         return grid.affine_to(self.base)
 
-    def _moved(self, values: Mapping[str, float]) -> np.ndarray:
-        # As `moved_pixels(self.base, self.correction(x))`, without the Quantities.
-        return self._turned_back(values) @ self._lifted(self._stretch(values)) @ self._pivot_from_base
-
-    def _turned_back(self, values: Mapping[str, float]) -> np.ndarray:
-        """From the plane tangent at the moved pivot to the pixels of ``base``."""
-        tx, ty = (
-            p + ARCSEC * values[name] for p, name in zip(self._pivot_radians, ("shift_x", "shift_y"), strict=True)
-        )
-        return self.base.inverse @ tangent_basis(tx, ty).T
-
-    @staticmethod
-    def _lifted(linear: np.ndarray, along: float = 1.0) -> np.ndarray:
-        """3x3 matrix with a linear map of the tangent plane in it."""
-        lift = np.zeros((3, 3))
-        lift[0, 0] = along
-        lift[1:, 1:] = linear
-        return lift
-
-    @cached_property
-    def _pivot_from_base(self) -> np.ndarray:
-        return self._pivot_basis @ self.base.matrix
-
-    def _stretch(self, values: Mapping[str, float]) -> np.ndarray:
-        """2x2: offset on the sky from the pivot to where it is tried, but for the shift."""
-        angle = np.radians(values["rotation"])
-        turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-        return turn @ self._axes @ np.diag([values["scale_x"], values["scale_y"]]) @ self._axes_inverse
-
     def pixel_on_sky(self, x: Sequence[float] | np.ndarray) -> np.ndarray:
         """2x2: steps along the target's pixel axes, as they are tried, to arcsec towards (+Tx, +Ty) at the pivot."""
-        to_base = self.in_base(self.target.grid)[:2, :2]
-        return self._stretch(self.parameters(x)) @ self.base.jacobian(*self.pivot) @ to_base / ARCSEC
-
-    @cached_property
-    def _axes_inverse(self) -> np.ndarray:
-        return np.linalg.inv(self._axes)
-
-    @cached_property
-    def _pivot_radians(self) -> np.ndarray:
-        return self._pivot_sky.to_value(u.rad)
-
-    @cached_property
-    def _pivot_basis(self) -> np.ndarray:
-        return tangent_basis(*self._pivot_radians)
+        stretch = self.moved.stretch(self.parameters(x))
+        return stretch @ self.base.jacobian(*self.pivot) @ self._to_base[:2, :2] / ARCSEC
 
     def sample(self, x: Sequence[float] | np.ndarray) -> np.ndarray:
         """Reference at the target's pixels, shape (ny, nx); NaN where there is none."""
@@ -256,30 +216,14 @@ class Problem:
         derivative of coordinate k (x, y) by parameter i.
         """
         ny, nx = self.target.grid.shape
-        matrix = self.matrix(x)
-        corners = np.array([[0.0, nx, 0.0], [0.0, 0.0, ny], [1.0, 1.0, 1.0]])
-        moved = matrix @ corners
-        found = np.empty((len(x), 2, 3))
-        for i in range(len(x)):
-            # The matrix is smooth in the parameters, so a difference of nine numbers serves; and the derivative is
-            # affine over the image but for the curvature of the sky, some 1e-5 of it.
-            d = self._matrix_derivative(x, i) @ corners
-            first, right, top = ((d[:2] - moved[:2] / moved[2] * d[2]) / moved[2]).T
-            found[i] = np.array([first, (right - first) / nx, (top - first) / ny]).T
+        corners = self._to_base @ np.array([[0.0, nx, 0.0], [0.0, 0.0, ny], [1.0, 1.0, 1.0]])
+        values = self.parameters(x)
+        moved = self.moved.matrix(values) @ corners
+        change = self.moved.derivatives(values, self.names) @ corners
+        # Affine over the image but for the curvature of the sky, some 1e-5 of it.
+        found = (change[:, :2] - moved[:2] / moved[2] * change[:, 2:]) / moved[2]
+        found[..., 1:] = (found[..., 1:] - found[..., :1]) / (nx, ny)
         return found
-
-    def _matrix_derivative(self, x: np.ndarray, i: int) -> np.ndarray:
-        """Derivative of `matrix` by one parameter, which acts on the shift or on what happens about the pivot."""
-        values, name = self.parameters(x), self.names[i]
-        if name.startswith("shift"):
-            # Smooth on the scale of a radian, so that a difference is as good as the formula.
-            low, high = (self._turned_back({**values, name: values[name] + step}) for step in (-1e-2, 1e-2))
-            change = (high - low) / 2e-2 @ self._lifted(self._stretch(values))
-        else:
-            step = 1e-4 if name.startswith("scale") else 1e-2
-            low, high = (self._stretch({**values, name: values[name] + sign * step}) for sign in (-1, 1))
-            change = self._turned_back(values) @ self._lifted((high - low) / (2 * step), 0.0)
-        return np.asarray(change @ self._pivot_from_base @ self._to_base)
 
     def shift_surface(self, x: Sequence[float] | np.ndarray, margin: tuple[int, int]) -> ShiftSurface:
         """Scores at every integer shift, in pixels of this target, of up to ``margin = (my, mx)`` around a trial."""
@@ -289,7 +233,7 @@ class Problem:
         check_surface(padded.shape, self.target.grid, (mx * width, my * height))
         to_base = self.in_base(padded)
         columns = _first_row(to_base, padded.shape[1])
-        matrix = self._moved(self.parameters(x)) @ to_base
+        matrix = self.moved.matrix(self.parameters(x)) @ to_base
         wide = self.reference.sample_grid(matrix, padded.shape, columns).astype(float)
         given = (wide, self.target.data, ~np.isfinite(wide), self.target_mask, margin, self.least_overlap)
         if isinstance(self.metric, SupportsShiftSurface):
