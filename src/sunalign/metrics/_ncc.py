@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from sunalign.abc import Metric, NormalEquations, ShiftSurface
 from sunalign.model.masked_correlation import masked_ncc_surface
+from sunalign.model.plane_sums import PlaneSums, near_mean
 from sunalign.model.surface import fisher_significance
 
 __all__ = ["NCC"]
@@ -54,9 +57,9 @@ class NCC(Metric):
         ``t = a m + b`` with a and b the best for every trial.
         """
         p, n = len(jacobian), int(np.count_nonzero(~mask))
-        _, gram = _gram(reference, target, jacobian, mask)
+        means, gram = _gram(reference, target, jacobian, mask)
         mm, mt, tt = gram[0, 0], gram[0, 1], gram[1, 1]
-        if _moments(reference, target, ~mask) is None or min(mm, tt) <= 0:
+        if _nothing_varies((mm, tt), means, n):
             return NormalEquations(0.0, np.zeros(p), np.eye(p), n)
         gain, gm, gt = mt / mm, gram[2:, 0], gram[2:, 1]
         return NormalEquations(
@@ -64,6 +67,28 @@ class NCC(Metric):
             gradient=gain * (gt - gain * gm),
             hessian=gain**2 * (gram[2:, 2:] - np.outer(gm, gm) / mm),
             n_pixels=n,
+        )
+
+    def plane_equations(
+        self,
+        reference: np.ndarray,
+        slopes: Sequence[np.ndarray],
+        planes: np.ndarray,
+        target: np.ndarray,
+        mask: np.ndarray,
+    ) -> NormalEquations:
+        """See `sunalign.model.plane_sums.SupportsPlanes`."""
+        sums = PlaneSums.of(reference, slopes, target, mask)
+        (mm, mt), (_, tt) = sums.products
+        if _nothing_varies((mm, tt), sums.means, sums.n_pixels):
+            return NormalEquations(0.0, np.zeros(len(planes)), np.eye(len(planes)), sums.n_pixels)
+        with_images, squares = sums.with_planes(planes)
+        gain, gm, gt = sums.gain, with_images[:, 0], with_images[:, 1]
+        return NormalEquations(
+            score=float(np.clip(mt / np.sqrt(mm * tt), -1, 1)),
+            gradient=gain * (gt - gain * gm),
+            hessian=gain**2 * (squares - np.outer(gm, gm) / mm),
+            n_pixels=sums.n_pixels,
         )
 
     def block_scores(
@@ -102,7 +127,7 @@ def _gram(
     """
     ny, nx = mask.shape
     images = [reference, target, *jacobian]
-    near = np.array([_near_mean(image, mask) for image in images])
+    near = np.array([near_mean(image, mask) for image in images])
     rows = max(1, _BLOCK // max(nx, 1))
     gram = np.zeros((len(images) + 1, len(images) + 1))
     stack = np.ones((len(images) + 1, rows * nx))
@@ -120,15 +145,6 @@ def _gram(
     return near + sums / n, gram[:-1, :-1] - np.outer(sums, sums) / n
 
 
-def _near_mean(image: np.ndarray, mask: np.ndarray) -> float:
-    """Mean of some thousand valid pixels: close enough for the products about it to keep their digits."""
-    step = max(1, image.size // 4096) | 1
-    some = image.ravel()[::step][~mask.ravel()[::step]]
-    if some.size == 0:
-        some = image[~mask]
-    return float(some.mean(dtype=np.float64)) if some.size else 0.0
-
-
 def _moments(reference: np.ndarray, target: np.ndarray, valid: np.ndarray) -> tuple[float, float, float] | None:
     """Sums over the valid pixels of r r, t t and r t about the means; `None` if there are none or either is constant.
 
@@ -142,7 +158,9 @@ def _moments(reference: np.ndarray, target: np.ndarray, valid: np.ndarray) -> tu
     for start in range(0, ny, rows):
         part = slice(start, start + rows)
         where = valid[part]
-        r, t = (image[part][where].astype(np.float64, copy=False) for image in (reference, target))
+        # Where nothing is hidden there is nothing to pick out.
+        which: Any = ... if where.all() else where
+        r, t = (image[part][which].ravel().astype(np.float64) for image in (reference, target))
         if r.size == 0:
             continue
         # Subtracting a value of the image first keeps every digit where the offset is a million sigmas.
@@ -167,6 +185,13 @@ def _moments(reference: np.ndarray, target: np.ndarray, valid: np.ndarray) -> tu
 def _dot(a: np.ndarray, b: np.ndarray) -> float:
     # BLAS splits long sums between its threads, whose number differs between this process and a worker.
     return float(np.einsum("i,i->", a, b))
+
+
+def _nothing_varies(squares: Sequence[float], means: Sequence[float] | np.ndarray, n: int) -> bool:
+    """Whether one of two images is constant; with the sums of squares about their means over ``n`` pixels."""
+    return n == 0 or any(
+        square <= 0 or _is_rounding(square / n, mean) for square, mean in zip(squares, means, strict=False)
+    )
 
 
 def _is_rounding(variance: float, value: float) -> bool:

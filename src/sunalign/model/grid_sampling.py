@@ -120,9 +120,7 @@ def _all_weights(
     return every[..., :n], every[..., n:]
 
 
-def _located(
-    matrix: np.ndarray, shape: tuple[int, int], rows: int, places: np.ndarray
-) -> Iterator[tuple[slice, int]]:
+def _located(matrix: np.ndarray, shape: tuple[int, int], rows: int, places: np.ndarray) -> Iterator[tuple[slice, int]]:
     """Put the positions of a grid's points, some rows at a time, into the first n of ``places``; give rows and n."""
     ny, nx = shape
     columns, past = np.arange(nx, dtype=float), np.arange(rows)[:, None] / rows

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -22,17 +22,30 @@ from sunalign.geometry.coordinates import ARCSEC, PixelGrid, apply_homography
 from sunalign.images import Image
 from sunalign.model.moved_grid import MovedGrid
 from sunalign.model.noise import BandLimit, band_limit, edge, gaussian_smoothed
+from sunalign.model.plane_sums import speaks_of_planes
 from sunalign.model.reference import Reference
 from sunalign.model.score_by_score import surface_of_scores
 from sunalign.model.surface import allowing_for_edges
 from sunalign.wcs.plausible import check_surface
 
-__all__ = ["MANY", "Problem"]
+__all__ = ["MANY", "Bent", "Problem"]
 
 #: Pixels of a target beyond which a coarser grid tells as much.
 MANY = 2**19
 
 _SOME = 2048  # Pixels of a target that stand for all.
+
+
+Slopes = tuple[np.ndarray, np.ndarray]
+
+
+class Bent(NamedTuple):
+    """Samples of a trial, (ny, nx), their first and second derivatives by the pixel of ``base``, and what to ignore."""
+
+    sampled: np.ndarray
+    slopes: Slopes
+    bends: tuple[np.ndarray, ...]
+    hidden: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
@@ -187,8 +200,13 @@ class Problem:
 
         The two part at the edge of coverage, where a sample may have no derivative.
         """
-        sampled, jacobian, mask = self.linearized(x)
-        equations = _called(self.metric, "normal_equations", sampled, jacobian, self.target.data, mask)
+        if speaks_of_planes(self.metric):
+            sampled, slopes, mask = self.with_slopes(x)
+            given = (sampled, slopes, self.displacements(x), self.target.data, mask)
+            equations = _called(self.metric, "plane_equations", *given)
+        else:
+            sampled, jacobian, mask = self.linearized(x)
+            equations = _called(self.metric, "normal_equations", sampled, jacobian, self.target.data, mask)
         compared = np.count_nonzero(np.isfinite(sampled) & ~self.target_mask)
         if equations.n_pixels == compared >= max(self.least_overlap * self.n_valid, 2) and np.isfinite(equations.score):
             return equations, float(equations.score)
@@ -196,20 +214,38 @@ class Problem:
 
     def linearized(self, x: Sequence[float] | np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Samples (ny, nx), their derivatives by the free parameters (p, ny, nx), and what to ignore (ny, nx)."""
-        x = np.asarray(x, float)
-        matrix, shape = self.matrix(x), self.target.grid.shape
-        sampled, by_x, by_y = self.reference.sample_grid_with_gradient(matrix, shape, self.columns)
-        jacobian = np.empty((len(x), *shape), by_x.dtype)
+        sampled, slopes, mask = self.with_slopes(x)
+        return sampled, self.jacobian(x, slopes), mask
+
+    def jacobian(self, x: Sequence[float] | np.ndarray, slopes: Slopes) -> np.ndarray:
+        """Derivatives of the samples by the free parameters, (p, ny, nx), from their slopes; see `with_slopes`."""
+        (by_x, by_y), shape = slopes, self.target.grid.shape
+        jacobian = np.empty((len(self.names), *shape), by_x.dtype)
         spare = np.empty(shape, by_x.dtype)
         for row, displacement in zip(jacobian, self.displacements(x), strict=True):
             along_x, along_y = (_plane(coefficients, shape, by_x.dtype) for coefficients in displacement)
             np.multiply(by_x, along_x, out=row)
             np.multiply(by_y, along_y, out=spare)
             row += spare
-        # At the edge of coverage a sample may have no derivative.
-        return sampled, jacobian, self.target_mask | ~np.isfinite(sampled + by_x + by_y)
+        return jacobian
 
-    def displacements(self, x: np.ndarray) -> np.ndarray:
+    def with_slopes(self, x: Sequence[float] | np.ndarray) -> tuple[np.ndarray, Slopes, np.ndarray]:
+        """Samples (ny, nx), their derivatives by the pixel of ``base`` along x and y, and what to ignore (ny, nx)."""
+        given = self.matrix(x), self.target.grid.shape, self.columns
+        sampled, by_x, by_y = self.reference.sample_grid_with_gradient(*given)
+        return sampled, (by_x, by_y), self._without_derivative(sampled, by_x, by_y)
+
+    def with_bends(self, x: Sequence[float] | np.ndarray) -> Bent:
+        """As `with_slopes`, with second derivatives."""
+        given = self.matrix(x), self.target.grid.shape, self.columns
+        sampled, by_x, by_y, *bends = self.reference.sample_grid_with_curvature(*given)
+        return Bent(sampled, (by_x, by_y), tuple(bends), self._without_derivative(sampled, by_x, by_y, *bends))
+
+    def _without_derivative(self, *values: np.ndarray) -> np.ndarray:
+        # At the edge of coverage a sample may have no derivative.
+        return self.target_mask | ~np.isfinite(sum(values))
+
+    def displacements(self, x: Sequence[float] | np.ndarray) -> np.ndarray:
         """Derivatives of the tried pixel coordinates by every parameter, as planes over the target, shape (p, 2, 3).
 
         Element ``[i, k]`` has the constant, the slope along x and the slope along y, in pixels of the target, of the
