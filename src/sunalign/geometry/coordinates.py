@@ -165,13 +165,20 @@ class PixelGrid:
         """Sub-grid of rows ``y`` and columns ``x``, both with explicit non-negative ends."""
         x0, bx, y0, by = self.to_base
         shape = (y.stop - y.start, x.stop - x.start)
-        return PixelGrid(self.wcs, shape, (x0 + bx * x.start, bx, y0 + by * y.start, by))
+        return self._cut(shape, (x0 + bx * x.start, bx, y0 + by * y.start, by))
 
     def binned(self, by: int, bx: int) -> PixelGrid:
         """Grid of blocks of ``by`` x ``bx`` pixels; an incomplete last block is dropped."""
         x0, sx, y0, sy = self.to_base
         shape = (self.shape[0] // by, self.shape[1] // bx)
-        return PixelGrid(self.wcs, shape, (x0 + sx * (bx - 1) / 2, sx * bx, y0 + sy * (by - 1) / 2, sy * by))
+        return self._cut(shape, (x0 + sx * (bx - 1) / 2, sx * bx, y0 + sy * (by - 1) / 2, sy * by))
+
+    def _cut(self, shape: tuple[int, int], to_base: tuple[float, float, float, float]) -> PixelGrid:
+        """Grid within this one, which is exact where this one is known to be."""
+        grid = PixelGrid(self.wcs, shape, to_base)
+        if self.__dict__.get("_base_matrix", (None, False))[1]:
+            grid.__dict__["_base_matrix"] = self._base_matrix
+        return grid
 
     def affine_to(self, other: PixelGrid) -> np.ndarray:
         """3x3 matrix: pixel coordinates of this grid to those of another one of the same WCS."""

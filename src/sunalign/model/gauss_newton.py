@@ -69,7 +69,8 @@ def climb(objective: Objective, x: np.ndarray, *, tolerance: float = 1e-3, max_i
         trial = space.clip(x + _step(here.gradient, hessian, x, space, damping))
         if _length(trial - x, space) < tolerance or damping > _MOST:
             # A step may be short because one after the other was refused: then it says nothing of the slope.
-            free = space.clip(x + _step(here.gradient, hessian, x, space, min(damping, _DAMPING)))
+            freely = min(damping, _DAMPING)
+            free = trial if freely == damping else space.clip(x + _step(here.gradient, hessian, x, space, freely))
             level = _length(free - x, space) < (tolerance if damping <= _DAMPING else _LEVEL * tolerance)
             return Climb(x, here, level, iteration, _LEVEL_HERE if level else _STUCK)
         there = objective.normal_equations(trial)

@@ -53,18 +53,17 @@ def _candidates(data: np.ndarray, noise: NoiseModel) -> np.ndarray:
     found = np.empty((ny - 2, nx - 2), bool)
     rows = max(1, _BLOCK // nx)  # Rows that stay in the cache.
     for start in range(0, ny - 2, rows):
-        part = data[start : start + rows + 2]
-        inner = part[1:-1, 1:-1]
-        left, right, below, above = part[1:-1, :-2], part[1:-1, 2:], part[:-2, 1:-1], part[2:, 1:-1]
+        # In one dimension, and not in rows that are cut at both ends: the neighbours of those ends mean nothing.
+        part = data[start : start + rows + 2].ravel()
+        inner, below, above = part[nx:-nx], part[: -2 * nx], part[2 * nx :]
+        left, right = part[nx - 1 : -nx - 1], part[nx + 1 : part.size - nx + 1]
         # Comparisons with NaN are False; of a pair with one NaN the other counts.
         higher = np.fmin(np.fmax(left, right), np.fmax(below, above))
         lower = np.fmax(np.fmin(left, right), np.fmin(below, above))
         # Whichever is farther; for a pixel between them neither is positive.
         excess = np.fmax(inner - higher, lower - inner)
-        floor = _SIGMAS / 2 * np.sqrt(noise.read)
-        near = excess > floor
-        near[near] = excess[near] ** 2 > (_SIGMAS / 2) ** 2 * noise.variance(higher[near])
-        found[start : start + rows] = near
+        near = (excess > 0) & (excess**2 > (_SIGMAS / 2) ** 2 * noise.variance(higher))
+        found[start : start + rows] = near.reshape(-1, nx)[:, 1:-1]
     return found
 
 

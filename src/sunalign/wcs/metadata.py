@@ -6,6 +6,7 @@ import copy
 import importlib.metadata
 import textwrap
 from collections.abc import Iterable, Mapping, MutableMapping
+from functools import lru_cache
 from typing import Any
 
 import astropy.units as u
@@ -70,6 +71,7 @@ def _ascii(line: str) -> str:
     return "".join(c if " " <= c <= "~" else "?" for c in line)
 
 
+@lru_cache
 def _version() -> str:
     try:
         return importlib.metadata.version("sunalign")
