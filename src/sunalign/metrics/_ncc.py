@@ -95,27 +95,28 @@ class NCC(Metric):
         self, reference: np.ndarray, jacobian: np.ndarray, target: np.ndarray, mask: np.ndarray, block: tuple[int, int]
     ) -> np.ndarray:
         """See `sunalign.abc.SupportsJudgement`."""
-        p, (ny, nx) = len(jacobian), mask.shape
         (mean_m, mean_t, *mean_g), gram = _gram(reference, target, jacobian, mask)
         gain, tilt = gram[0, 1] / gram[0, 0], gram[2:, 0] / gram[0, 0]
-        edges = np.arange(0, nx, block[1])
-        sums = []
-        for start in range(0, ny, block[0]):
-            rows = slice(start, start + block[0])
-            valid = ~mask[rows]
-            m = np.where(valid, reference[rows] - mean_m, 0.0)
-            residual = np.where(valid, target[rows] - mean_t, 0.0) - gain * m
-            share = np.empty((p, len(edges)))
-            for k in range(p):
-                # Orthogonal to m and to constants: what is left when gain and offset have taken their share.
-                slope = np.where(valid, jacobian[k, rows] - mean_g[k], 0.0) - tilt[k] * m
-                share[k] = np.add.reduceat((slope * residual).sum(axis=0), edges)
-            sums.append(gain * share)
-        return np.concatenate(sums, axis=1)
+        model, residual = (np.where(mask, 0.0, image - mean) for image, mean in ((reference, mean_m), (target, mean_t)))
+        residual -= gain * model
+        # Orthogonal to the model and to constants: what is left when gain and offset have taken their share.
+        with_model, alone = _block_sums(model * residual, block), _block_sums(residual, block)
+        shares = [
+            _block_sums(np.where(mask, 0.0, slope) * residual, block) - mean * alone - own * with_model
+            for slope, mean, own in zip(jacobian, mean_g, tilt, strict=True)
+        ]
+        return gain * np.array(shares)
 
     def significance(self, score: float, other: float, n_pixels: int) -> float:
         """See `sunalign.abc.SupportsJudgement`; by Fisher's z, whose standard error is ``1 / sqrt(n - 3)``."""
         return fisher_significance(score, other, n_pixels)
+
+
+def _block_sums(image: np.ndarray, block: tuple[int, int]) -> np.ndarray:
+    """Sums over blocks of some rows and columns, in one dimension; those at the end may be smaller."""
+    for axis, size in enumerate(block):
+        image = np.add.reduceat(image, np.arange(0, image.shape[axis], size), axis=axis)
+    return image.ravel()
 
 
 def _gram(
