@@ -31,7 +31,7 @@ def fixed_pattern(problem: Problem, x: np.ndarray, reach: float) -> float:
     Parameters
     ----------
     problem : `~sunalign.model.problem.Problem`
-        At the target's own resolution.
+        As it is compared.
     x : `numpy.ndarray`
         The answer.
     reach : `float`
@@ -50,6 +50,8 @@ def fixed_pattern(problem: Problem, x: np.ndarray, reach: float) -> float:
     with the reference moved by L, less that with the reference moved by -L, is ``C(0) - C(2 L)``, with C that of the
     scene; its own variance is ``2 C(0) - 2 C(L)``. The pattern drops out of both.
     """
+    if problem.whole is not None and isinstance(problem.reference, ImageReference):
+        problem = problem.whole
     # What stays on its pixels is sharp; smoothing would take it for the scene.
     problem = problem.without_band_limit()
     aside = _off_whole_pixels(problem, x)

@@ -73,6 +73,10 @@ class Problem:
         How both are smoothed against the reference's noise, here and, anew, at every other level; see `band_limited`.
     sharp : `~sunalign.images.Image`, optional
         The target before it was smoothed, from which the other levels are made.
+    level_one : `float`, optional
+        Length, in radians, that level 1 stands for, where it is not that of the pixels here.
+    whole : `Problem`, optional
+        The same in the target's own pixels and as sharp as it was given, where those are finer than what is compared.
     moved : `~sunalign.model.moved_grid.MovedGrid`, optional
         What ``base`` and ``pivot`` make, which all levels have in common.
     """
@@ -87,6 +91,8 @@ class Problem:
     min_overlap: float = 0.25
     limit: BandLimit | None = None
     sharp: Image | None = None
+    level_one: float | None = None
+    whole: Problem | None = field(default=None, repr=False)
     moved: MovedGrid = field(default=None, repr=False)  # type: ignore[assignment]
 
     def __post_init__(self) -> None:
@@ -298,6 +304,18 @@ class Problem:
         """
         return self.at_level(1.0) if self.size_at(1.0) <= MANY else self.at_level(2.0)
 
+    def as_compared(self) -> Problem:
+        """Return the problem at the finest resolution worth comparing, band-limited.
+
+        That of the target as it was given, but for images of more than half a million pixels: a score of all of them
+        says no more than what is climbed; see `at_finest_level`.
+        """
+        if self.size_at(1.0) <= MANY:
+            return self.band_limited()
+        level_one = max(self.reference_pixel, min(self.target.grid.pixel_size))
+        coarser = replace(self, limit=self._limit(), level_one=level_one).at_finest_level()
+        return replace(coarser, whole=self)
+
     def size_at(self, level: float) -> int:
         """Number of pixels of the target at a level."""
         bx, by, _ = self._factors(level)
@@ -308,7 +326,7 @@ class Problem:
         """How many pixels of the target, along x and y, and of the reference make one of a level."""
         size = np.array(self.target.grid.pixel_size)
         own = self.reference_pixel
-        pitch = level * max(own, float(size.min()))
+        pitch = level * (self.level_one or max(own, float(size.min())))
         # Too few pixels across would leave nothing to correlate.
         most = np.maximum(np.array(self.target.grid.shape[::-1]) // 8, 1)
         bx, by = (int(n) for n in np.clip(np.rint(pitch / size), 1, most))
@@ -328,16 +346,21 @@ class Problem:
 
         Binning makes noise white again, so that every level has a width of its own, in its own pixels.
         """
-        arrays = self.reference.arrays()
-        if not len(arrays):
-            return replace(self, limit=BandLimit())
-        size = np.array(self.target.grid.pixel_size) / self.reference.pixel_size
-        limit = band_limit(arrays, self.target.data, self.n_valid, float(size.prod()), self._in_step())
+        limit = self._limit()
         reference = self.reference.smoothed(limit.width)
         if not limit.width:
             return replace(self, reference=reference, limit=limit)
-        target = replace(self.target, data=_smoothed(self.target.data, limit.width / size))
+        width = limit.width * self.reference.pixel_size / np.array(self.target.grid.pixel_size)
+        target = replace(self.target, data=_smoothed(self.target.data, width))
         return replace(self, target=target, reference=reference, limit=limit, sharp=self.target)
+
+    def _limit(self) -> BandLimit:
+        """How both images are to be smoothed; not at all where the reference has no pixels."""
+        arrays = self.reference.arrays()
+        if not len(arrays):
+            return BandLimit()
+        area = float(np.prod(self.target.grid.pixel_size) / self.reference.pixel_size**2)
+        return band_limit(arrays, self.target.data, self.n_valid, area, self._in_step())
 
     def without_band_limit(self) -> Problem:
         """Return the problem with both images as sharp as they were given."""

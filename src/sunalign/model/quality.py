@@ -218,7 +218,7 @@ def _levels(problem: Problem, overlap: float) -> tuple[float, float]:
 
     Finer where the reference covers so little of the target that few pixels would be left to judge by.
     """
-    finest, size = 2.0, problem.size_at(1.0)
+    finest, size = 2.0, (problem.whole or problem).size_at(1.0)
     while size / finest**2 > _LARGEST:
         finest *= 2
     if overlap < _COVERED and overlap * problem.at_level(finest).n_valid < _FEW:
