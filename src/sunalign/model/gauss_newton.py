@@ -47,7 +47,14 @@ class Climb(NamedTuple):
     message: str
 
 
-def climb(objective: Objective, x: np.ndarray, *, tolerance: float = 1e-3, max_iter: int = 40) -> Climb:
+def climb(
+    objective: Objective,
+    x: np.ndarray,
+    *,
+    tolerance: float = 1e-3,
+    max_iter: int = 40,
+    first: NormalEquations | None = None,
+) -> Climb:
     """Climb from ``x`` to the nearest top within the bounds.
 
     Parameters
@@ -59,10 +66,12 @@ def climb(objective: Objective, x: np.ndarray, *, tolerance: float = 1e-3, max_i
         The climb ends when a step moves no edge of the target by more than this many of its pixels.
     max_iter : `int`
         Largest number of steps.
+    first : `~sunalign.abc.NormalEquations`, optional
+        Those at ``x``, where they are known.
     """
     space = objective.space
     x = space.clip(np.asarray(x, float))
-    here = objective.normal_equations(x)
+    here = objective.normal_equations(x) if first is None else first
     hessian, damping = here.hessian, _DAMPING
     for iteration in range(1, max_iter + 1):
         objective.new_iteration()

@@ -206,17 +206,21 @@ class Problem:
 
         The two part at the edge of coverage, where a sample may have no derivative.
         """
-        if speaks_of_planes(self.metric):
-            sampled, slopes, mask = self.with_slopes(x)
-            given = (sampled, slopes, self.displacements(x), self.target.data, mask)
-            equations = _called(self.metric, "plane_equations", *given)
-        else:
-            sampled, jacobian, mask = self.linearized(x)
-            equations = _called(self.metric, "normal_equations", sampled, jacobian, self.target.data, mask)
+        sampled, slopes, mask = self.with_slopes(x)
+        equations = self.equations(x, sampled, slopes, mask)
         compared = np.count_nonzero(np.isfinite(sampled) & ~self.target_mask)
         if equations.n_pixels == compared >= max(self.least_overlap * self.n_valid, 2) and np.isfinite(equations.score):
             return equations, float(equations.score)
         return equations, self.score_of(sampled)
+
+    def equations(
+        self, x: Sequence[float] | np.ndarray, sampled: np.ndarray, slopes: Slopes, mask: np.ndarray
+    ) -> NormalEquations:
+        """As `normal_equations`, from what `with_slopes` gives."""
+        target = self.target.data
+        if speaks_of_planes(self.metric):
+            return _called(self.metric, "plane_equations", sampled, slopes, self.displacements(x), target, mask)
+        return _called(self.metric, "normal_equations", sampled, self.jacobian(x, slopes), target, mask)
 
     def linearized(self, x: Sequence[float] | np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Samples (ny, nx), their derivatives by the free parameters (p, ny, nx), and what to ignore (ny, nx)."""
