@@ -10,7 +10,7 @@ import numpy as np
 
 from sunalign.abc import Metric, NormalEquations, ShiftSurface
 from sunalign.model.masked_correlation import masked_ncc_surface
-from sunalign.model.plane_sums import PlaneSums, near_mean
+from sunalign.model.plane_sums import PlaneSums, is_rounding, near_mean
 from sunalign.model.surface import fisher_significance
 
 __all__ = ["NCC"]
@@ -59,7 +59,7 @@ class NCC(Metric):
         p, n = len(jacobian), int(np.count_nonzero(~mask))
         means, gram = _gram(reference, target, jacobian, mask)
         mm, mt, tt = gram[0, 0], gram[0, 1], gram[1, 1]
-        if _nothing_varies((mm, tt), means, n):
+        if n == 0 or is_rounding(mm / n, means[0]) or is_rounding(tt / n, means[1]):
             return NormalEquations(0.0, np.zeros(p), np.eye(p), n)
         gain, gm, gt = mt / mm, gram[2:, 0], gram[2:, 1]
         return NormalEquations(
@@ -80,7 +80,7 @@ class NCC(Metric):
         """See `sunalign.model.plane_sums.SupportsPlanes`."""
         sums = PlaneSums.of(reference, slopes, target, mask)
         (mm, mt), (_, tt) = sums.products
-        if _nothing_varies((mm, tt), sums.means, sums.n_pixels):
+        if not sums.varies:
             return NormalEquations(0.0, np.zeros(len(planes)), np.eye(len(planes)), sums.n_pixels)
         with_images, squares = sums.with_planes(planes)
         gain, gm, gt = sums.gain, with_images[:, 0], with_images[:, 1]
@@ -178,7 +178,7 @@ def _moments(reference: np.ndarray, target: np.ndarray, valid: np.ndarray) -> tu
         rt += _dot(r, t) + apart_r * apart_t * share
         mean_r += apart_r * m / n
         mean_t += apart_t * m / n
-    if first is None or _is_rounding(rr / n, first[0]) or _is_rounding(tt / n, first[1]):
+    if first is None or is_rounding(rr / n, first[0]) or is_rounding(tt / n, first[1]):
         return None
     return rr, tt, rt
 
@@ -186,15 +186,3 @@ def _moments(reference: np.ndarray, target: np.ndarray, valid: np.ndarray) -> tu
 def _dot(a: np.ndarray, b: np.ndarray) -> float:
     # BLAS splits long sums between its threads, whose number differs between this process and a worker.
     return float(np.einsum("i,i->", a, b))
-
-
-def _nothing_varies(squares: Sequence[float], means: Sequence[float] | np.ndarray, n: int) -> bool:
-    """Whether one of two images is constant; with the sums of squares about their means over ``n`` pixels."""
-    return n == 0 or any(
-        square <= 0 or _is_rounding(square / n, mean) for square, mean in zip(squares, means, strict=False)
-    )
-
-
-def _is_rounding(variance: float, value: float) -> bool:
-    """Whether the deviations are no more than what rounding makes of values like this one."""
-    return bool(variance <= (8 * np.finfo(np.float64).eps * value) ** 2)

@@ -32,7 +32,7 @@ def ncc_curvature(bent: Bent, target: np.ndarray, planes: np.ndarray) -> tuple[n
     """
     sums = PlaneSums.of(bent.sampled, bent.slopes, target, bent.hidden)
     mm, gain = sums.products[0, 0], sums.gain
-    if not gain:
+    if not sums.varies:
         return np.zeros((len(planes),) * 2), np.zeros((len(planes),) * 2)
     with_images, squares = sums.with_planes(planes)
     gm, gt = with_images.T

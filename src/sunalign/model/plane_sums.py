@@ -15,7 +15,7 @@ import numpy as np
 
 from sunalign.abc import NormalEquations
 
-__all__ = ["PlaneSums", "SupportsPlanes", "bent_sums", "near_mean", "speaks_of_planes"]
+__all__ = ["PlaneSums", "SupportsPlanes", "bent_sums", "is_rounding", "near_mean", "speaks_of_planes"]
 
 _BLOCK = 16384  # Pixels at a time, so that every copy stays in the cache.
 
@@ -118,10 +118,15 @@ class PlaneSums:
         )
 
     @cached_property
+    def varies(self) -> bool:
+        """Whether neither image is constant."""
+        return self.n_pixels > 0 and not any(map(is_rounding, np.diag(self.products) / self.n_pixels, self.means))
+
+    @cached_property
     def gain(self) -> float:
-        """By which the reference fits the target best."""
+        """By which the reference fits the target best; 0 where either is constant."""
         (mm, mt), _ = self.products
-        return float(mt / mm) if mm > 0 else 0.0
+        return float(mt / mm) if self.varies else 0.0
 
     def with_planes(self, planes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Sums of all parameters' derivatives with both images, (p, 2), and with each other, about means, (p, p).
@@ -196,6 +201,16 @@ def _moments(images: np.ndarray, places: tuple[np.ndarray, np.ndarray]) -> np.nd
     one = powers[:, 0, 0]
     by_x, by_y, by_xx, by_xy, by_yy = (powers[:, p, q] for p, q in ((1, 0), (0, 1), (2, 0), (1, 1), (0, 2)))
     return np.moveaxis(np.array([[one, by_x, by_y], [by_x, by_xx, by_xy], [by_y, by_xy, by_yy]]), 2, 0)
+
+
+def is_rounding(variance: float, value: float) -> bool:
+    """Whether deviations are no more than what rounding makes of values like this one.
+
+    Parameters
+    ----------
+    variance, value : `float`
+    """
+    return bool(variance <= (8 * np.finfo(np.float64).eps * value) ** 2)
 
 
 def near_mean(image: np.ndarray, hidden: np.ndarray) -> float:

@@ -17,6 +17,7 @@ from sunalign.model.curvature import ncc_curvature
 from sunalign.model.fixed_pattern import fixed_pattern
 from sunalign.model.objective import Objective
 from sunalign.model.own_scores import above_most, score_covariance, significance_of_peak
+from sunalign.model.plane_sums import speaks_of_planes
 from sunalign.model.problem import Problem
 from sunalign.model.search_space import SearchSpace
 from sunalign.model.split_half import compared_pixel, split_half
@@ -256,15 +257,16 @@ def covariance(problem: Problem, space: SearchSpace, x: np.ndarray) -> np.ndarra
         return score_covariance(fine, space, x, _left_out(fine, p)) + _pulled(problem, space)
     bent, target = fine.with_bends(x), fine.target.data
     given = bent.sampled, fine.jacobian(x, bent.slopes), target, bent.hidden
-    equations, unknown = metric.normal_equations(*given), np.full((p, p), np.nan)
-    if equations.score == 0.0:
+    (seen, expected), unknown = ncc_curvature(bent, target, fine.displacements(x)), np.full((p, p), np.nan)
+    hessian = expected if speaks_of_planes(metric) else metric.normal_equations(*given).hessian
+    if not expected.any():
         return unknown
     shares = metric.block_scores(*given, block_shape(fine, p))
     n_blocks = int(np.count_nonzero(np.any(shares != 0, axis=0)))
     if n_blocks <= p:
         return unknown
     try:
-        inverse = np.linalg.inv(_curvature(*ncc_curvature(bent, target, fine.displacements(x)), equations.hessian))
+        inverse = np.linalg.inv(_curvature(seen, expected, hessian))
     except np.linalg.LinAlgError:
         return unknown
     middle = shares @ shares.T * n_blocks / (n_blocks - p)
@@ -280,8 +282,6 @@ def _pulled(problem: Problem, space: SearchSpace) -> np.ndarray:
 
 def _curvature(seen: np.ndarray, expected: np.ndarray, hessian: np.ndarray) -> np.ndarray:
     """Gauss-Newton's matrix of a metric, scaled by what is seen of the correlation and what was expected there."""
-    if not expected.any():
-        return _FLATTEST * hessian
     scale = 1 / np.sqrt(np.diag(expected))
     ratio = np.linalg.solve(expected * np.outer(scale, scale), seen * np.outer(scale, scale))
     if np.linalg.eigvals(ratio).real.min() <= _FLATTEST:
