@@ -120,7 +120,8 @@ class PlaneSums:
     @cached_property
     def varies(self) -> bool:
         """Whether neither image is constant."""
-        return self.n_pixels > 0 and not any(map(is_rounding, np.diag(self.products) / self.n_pixels, self.means))
+        n, ((rr, _), (_, tt)), (r, t) = self.n_pixels, self.products.tolist(), self.means.tolist()
+        return n > 0 and not (is_rounding(rr / n, r) or is_rounding(tt / n, t))
 
     @cached_property
     def gain(self) -> float:
@@ -137,9 +138,11 @@ class PlaneSums:
             As `sunalign.model.problem.Problem.displacements` has them.
         """
         planes = centred(planes, self.shape)
-        total = np.einsum("ikj,kj->i", planes, self.totals)
-        squares = np.einsum("ika,klab,jlb->ij", planes, self.squares, planes)
-        return np.einsum("ikj,kcj->ic", planes, self.along), squares - np.outer(total, total) / max(self.n_pixels, 1)
+        flat = planes.reshape(len(planes), 6)
+        total = flat @ self.totals.ravel()
+        squares = flat @ _as_matrix(self.squares) @ flat.T
+        with_images = flat @ self.along.transpose(0, 2, 1).reshape(6, 2)
+        return with_images, squares - np.outer(total, total) / max(self.n_pixels, 1)
 
 
 def bent_sums(left: np.ndarray, bends: Sequence[np.ndarray], planes: np.ndarray, hidden: np.ndarray) -> np.ndarray:
@@ -160,9 +163,14 @@ def bent_sums(left: np.ndarray, bends: Sequence[np.ndarray], planes: np.ndarray,
         bent *= left[part].astype(np.float32)
         np.copyto(bent, 0.0, where=out)
         moments += _moments(bent, places)
-    planes = centred(planes, hidden.shape)
+    flat = centred(planes, hidden.shape).reshape(len(planes), 6)
     squares = np.array([[moments[0], moments[1]], [moments[1], moments[2]]])
-    return np.asarray(np.einsum("ika,klab,jlb->ij", planes, squares, planes))
+    return np.asarray(flat @ _as_matrix(squares) @ flat.T)
+
+
+def _as_matrix(squares: np.ndarray) -> np.ndarray:
+    """Moments of two slopes and two of 1, x and y, (2, 2, 3, 3), as a matrix, (6, 6), of both at once."""
+    return squares.transpose(0, 2, 1, 3).reshape(6, 6)
 
 
 def centred(planes: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
@@ -186,11 +194,19 @@ def _all_products(slopes: np.ndarray, images: np.ndarray) -> np.ndarray:
 def _blocks(hidden: np.ndarray) -> Iterator[tuple[slice, np.ndarray, tuple[np.ndarray, np.ndarray]]]:
     """Some rows at a time, what is hidden of them, and powers 0 to 2 of x, (nx, 3), and y, (n, 3)."""
     ny, nx = hidden.shape
-    x, y = (np.vander(np.linspace(-1, 1, n) if n > 1 else np.zeros(1), 3, increasing=True) for n in (nx, ny))
+    x, y = (_powers(n) for n in (nx, ny))
     rows = max(1, _BLOCK // nx)
     for start in range(0, ny, rows):
         part = slice(start, start + rows)
         yield part, hidden[part], (x.astype(np.float32), y[part])
+
+
+def _powers(n: int) -> np.ndarray:
+    """Powers 0 to 2, shape (n, 3), of places from -1 to 1."""
+    powers = np.ones((n, 3))
+    powers[:, 1] = (2 * np.arange(n) - (n - 1)) / max(n - 1, 1)
+    powers[:, 2] = powers[:, 1] ** 2
+    return powers
 
 
 def _moments(images: np.ndarray, places: tuple[np.ndarray, np.ndarray]) -> np.ndarray:

@@ -385,8 +385,8 @@ class Problem:
         found = self.reference.positions(x, y, x)
         if found is None:
             return 1.0
-        phases = [np.exp(2j * np.pi * p[np.isfinite(p)]) for p in found]
-        return max(float(abs(phase.mean())) if phase.size else 1.0 for phase in phases)
+        phases = [2 * np.pi * p[np.isfinite(p)] for p in found]
+        return max(float(np.hypot(np.cos(p).mean(), np.sin(p).mean())) if p.size else 1.0 for p in phases)
 
 
 def _smoothed(data: np.ndarray, width: np.ndarray) -> np.ndarray:
