@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -197,6 +198,10 @@ class Correction:
     @property
     def parameters(self) -> dict[str, float]:
         """The five parameters as plain numbers in `~sunalign.correction.UNITS`."""
+        return dict(self._values)
+
+    @cached_property
+    def _values(self) -> dict[str, float]:
         return {name: float(u.Quantity(getattr(self, name)).to_value(UNITS[name])) for name in PARAMETERS}
 
     @property
@@ -321,10 +326,10 @@ class Correction:
 
     def describe(self) -> str:
         """What moves and by how much, with errors where they are known, on one line."""
-        parts = []
-        for name in PARAMETERS:
-            if name in self.moved or name in self.errors:
-                value, error = self.parameters[name], self.errors.get(name)
+        parts, moved = [], self.moved
+        for name, value in self._values.items():
+            if name in moved or name in self.errors:
+                error = self.errors.get(name)
                 unit = "" if UNITS[name] == u.dimensionless_unscaled else f" {UNITS[name]}"
                 parts.append(f"{name} {with_error(value, error)}{unit}")
         return ", ".join(parts) or "nothing moves"

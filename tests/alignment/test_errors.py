@@ -48,7 +48,7 @@ def test_errors_are_as_large_as_they_claim(options):
 
 def test_errors_grow_with_the_noise():
     def claimed(snr):
-        pair = simulate.raster_pair(4, error=ERROR, n_steps=48, n_slit=300, snr=snr)
+        pair = simulate.raster_pair(6, error=ERROR, n_steps=48, n_slit=300, snr=snr)
         return sunalign.align(pair.target, pair.reference, fit=("shift", "scale", "rotation")).correction.errors
 
     quiet, noisy = claimed(8.0), claimed(1.0)

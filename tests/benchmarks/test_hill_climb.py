@@ -30,7 +30,7 @@ def space(aligned):
     from sunalign.alignment.search import limits_of, make_space, start_values
 
     problem = aligned.problem
-    begin = start_values(None, problem._pivot_sky)
+    begin = start_values(None, np.array(problem.moved.pivot_angles) * u.rad)
     limits = limits_of(problem.names, begin, 60 * u.arcsec, None)
     return make_space(limits, begin, problem.base, problem.reference.pixel_size)
 

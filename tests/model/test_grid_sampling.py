@@ -8,7 +8,7 @@ from scipy import ndimage
 from scipy.interpolate import BSpline
 
 from sunalign.geometry.coordinates import apply_homography
-from sunalign.model.grid_sampling import nearly_affine
+from sunalign.model.grid_sampling import rows_at_once
 from sunalign.model.interpolation import SplineImage
 
 
@@ -91,15 +91,41 @@ def test_the_outermost_pixel_centres_are_on_the_image():
     np.testing.assert_array_equal(np.isfinite(found), np.pad(np.ones((12, 9), bool), 1))
 
 
-@given(st.floats(-180, 180), st.integers(1, 2000), st.integers(1, 2000), st.sampled_from([1e-9, 1e-8, 1e-7, 1e-6]))
-def test_what_is_nearly_affine_is_so_everywhere(angle, ny, nx, askew):
+@given(
+    st.floats(-180, 180),
+    st.integers(1, 2000),
+    st.integers(1, 2000),
+    st.sampled_from([0.0, 1e-9, 1e-8, 1e-7, 1e-6, 1e-4]),
+)
+def test_between_rows_that_are_sampled_at_once_a_homography_is_straight(angle, ny, nx, askew):
     matrix = turned(angle, 1.1, (3.0, -7.0), (askew, -askew))
-    affine = nearly_affine(matrix, (ny, nx))
-    x, y = np.meshgrid(np.linspace(0, nx - 1, 7), np.linspace(0, ny - 1, 7))
-    exact = np.array(apply_homography(matrix, x, y))
-    if affine is not None:
-        found = np.einsum("ij,jab->iab", affine[:, :2], np.array([x, y])) + affine[:, 2, None, None]
-        assert np.abs(found - exact).max() < 1.1e-4
-    # The largest deviation from the best affine map is below that from the tangent at the corner.
-    if askew * max(nx, ny) ** 2 * 8 < 1e-4:
-        assert affine is not None
+    rows = rows_at_once(matrix, (ny, nx), 16384)
+    assert 1 <= rows <= max(1, 16384 // nx)
+    x = np.linspace(0, nx - 1, 7)[:, None, None]
+    start, part = np.linspace(0, ny - 1, 5)[:, None], np.linspace(0, 1, 9)
+    first, last, exact = (np.array(apply_homography(matrix, x, y)) for y in (start, start + rows, start + rows * part))
+    # In a single row there is nothing between.
+    assert rows == 1 or np.abs(first + part * (last - first) - exact).max() < 1.1e-5
+    # No smaller blocks than needed, but where the grid reaches the horizon.
+    if askew * max(nx, ny) ** 2 * 8 < 1e-5:
+        assert rows == max(1, 16384 // nx)
+
+
+def test_nothing_is_straight_at_the_horizon():
+    assert rows_at_once(turned(3.0, 1.0, (0.0, 0.0), (0.0, -0.01)), (200, 100), 16384) == 1
+
+
+@pytest.mark.parametrize("angle", [0.7, 33.0])
+def test_curvatures_are_differences_of_the_gradient(angle):
+    rng = np.random.default_rng(4)
+    spline = SplineImage(rng.normal(size=(60, 70)))
+    matrix, shape = turned(angle, 0.5, (25.0, 14.0)), (30, 35)
+    found = spline.sample_grid_with_curvature(matrix, shape)
+    np.testing.assert_array_equal(found[:3], spline.sample_grid_with_gradient(matrix, shape))
+    x, y = points(matrix, shape)
+    step = 1e-6
+    for along, (dx, dy) in enumerate(((step, 0), (0, step))):
+        low, high = (spline.sample_with_gradient(x + s * dx, y + s * dy) for s in (-1, 1))
+        for by in range(2):
+            expected = (high[1 + by] - low[1 + by]) / (2 * step)
+            np.testing.assert_allclose(found[3 + along + by], expected, rtol=0, atol=1e-4)

@@ -80,7 +80,7 @@ class Climb(NamedTuple):
     initial : `float`
         Score at the start.
     history : `~astropy.table.QTable`
-        Every evaluation at full resolution.
+        Every evaluation at the resolution that is compared.
     height : `~astropy.units.Quantity`, optional
         Of the emission, where that was free.
     """
@@ -143,7 +143,7 @@ class Images:
             names=search.names,
             fixed=search.fixed,
             min_overlap=min_overlap,
-        ).band_limited()
+        ).as_compared()
         space = make_space(search.limits, search.begin, grid, built.pixel_size)
         return ForwardModel(built, problem, space, describe_noise(problem, {"target": n_hot, "reference": n_hot_too}))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -132,7 +133,8 @@ def _record(plugin: Plugin) -> dict[str, Any]:
 
 def announce(result: AlignmentResult, on_doubt: str) -> None:
     """Log the result; warn or raise where it is doubtful, as was asked for."""
-    log.debug(result.summary())
+    if log.isEnabledFor(logging.DEBUG):
+        log.debug(result.summary())
     if result.success or on_doubt == "ignore":
         return
     message = f"The alignment of {result.target.name} is doubtful. {result.message}"

@@ -163,7 +163,7 @@ class Slit:
         side_by_side = np.array([-np.arange(self.count), np.zeros(self.count)])
         clean, noise, _ = without_hot_pixels(image)
         target, reference, _ = compared(clean, noise, displaced(built, side_by_side), grid.shape, scaling)
-        return replace(single, target=target, reference=reference, base=grid, limit=None, sharp=None).band_limited()
+        return replace(single, target=target, reference=reference, base=grid, limit=None, sharp=None).as_compared()
 
     def corrected(self, corrector: Corrector, target: Any, result: AlignmentResult) -> Any:
         """Return the target with the correction.

@@ -9,6 +9,7 @@ multiplications a pixel and no trigonometry.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -70,12 +71,10 @@ def angles(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def tangent_basis(tx: float, ty: float) -> np.ndarray:
     """Rows: the direction of (tx, ty) in radians and the unit vectors of growing Tx and growing Ty there."""
+    # Of two numbers: the standard library takes a tenth of NumPy's time.
+    cos_x, sin_x, cos_y, sin_y = math.cos(tx), math.sin(tx), math.cos(ty), math.sin(ty)
     return np.array(
-        [
-            direction(tx, ty),
-            [-np.sin(tx), np.cos(tx), 0.0],
-            [-np.sin(ty) * np.cos(tx), -np.sin(ty) * np.sin(tx), np.cos(ty)],
-        ]
+        [[cos_y * cos_x, cos_y * sin_x, sin_y], [-sin_x, cos_x, 0.0], [-sin_y * cos_x, -sin_y * sin_x, cos_y]]
     )
 
 
@@ -251,7 +250,7 @@ class PixelGrid:
         """
         x0, bx, y0, by = self.to_base
         shape = (y.stop - y.start, x.stop - x.start)
-        return PixelGrid(self.wcs, shape, (x0 + bx * x.start, bx, y0 + by * y.start, by))
+        return self._cut(shape, (x0 + bx * x.start, bx, y0 + by * y.start, by))
 
     def binned(self, by: int, bx: int) -> PixelGrid:
         """Grid of blocks of ``by`` x ``bx`` pixels; an incomplete last block is dropped.
@@ -263,7 +262,14 @@ class PixelGrid:
         """
         x0, sx, y0, sy = self.to_base
         shape = (self.shape[0] // by, self.shape[1] // bx)
-        return PixelGrid(self.wcs, shape, (x0 + sx * (bx - 1) / 2, sx * bx, y0 + sy * (by - 1) / 2, sy * by))
+        return self._cut(shape, (x0 + sx * (bx - 1) / 2, sx * bx, y0 + sy * (by - 1) / 2, sy * by))
+
+    def _cut(self, shape: tuple[int, int], to_base: tuple[float, float, float, float]) -> PixelGrid:
+        """Grid within this one, which is exact where this one is known to be."""
+        grid = PixelGrid(self.wcs, shape, to_base)
+        if self.__dict__.get("_base_matrix", (None, False))[1]:
+            grid.__dict__["_base_matrix"] = self._base_matrix
+        return grid
 
     def affine_to(self, other: PixelGrid) -> np.ndarray:
         """Matrix that makes pixel coordinates of this grid those of another one.

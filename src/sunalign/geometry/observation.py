@@ -347,15 +347,18 @@ def _nothing_between(target: Image, image: Image) -> bool:
     times, date = target.times, image.date
     if a is None or b is None or times is None or date is None or not times.is_instant or target.date is None:
         return False
-    distance = float(b.radius.to_value(u.m))
+    (lon, lat, own), (other_lon, other_lat, distance) = (_plain_position(observer) for observer in (a, b))
     lever = _RSUN / (distance - _RSUN)
-    seconds = abs(float((date - times.at(0.0)).to_value(u.s))) + abs(float((date - target.date).to_value(u.s)))
-    moved = (
-        seconds * _FASTEST
-        + sum(abs(float((x - y).to_value(u.rad))) for x, y in ((a.lon, b.lon), (a.lat, b.lat)))
-        + 2 * abs(float(a.radius.to_value(u.m)) / distance - 1)
-    )
+    since = float((date - times.epoch).to_value(u.s)) - float(times(0.0))
+    seconds = abs(since) + abs(float((date - target.date).to_value(u.s)))
+    moved = seconds * _FASTEST + abs(lon - other_lon) + abs(lat - other_lat) + 2 * abs(own / distance - 1)
     return moved * lever < NEGLIGIBLE * min(image.grid.pixel_size)
+
+
+def _plain_position(observer: SkyCoord) -> tuple[float, float, float]:
+    """Longitude and latitude in radians and distance from the Sun in metres."""
+    place = observer.frame.spherical  # Of a SkyCoord, each attribute takes longer than all of this.
+    return float(place.lon.rad), float(place.lat.rad), float(place.distance.to_value(u.m))
 
 
 def _parallax(view: View, other: Observation, modelling: Modelling) -> dict[str, str]:

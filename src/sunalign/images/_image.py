@@ -18,6 +18,7 @@ from astropy.wcs import WCS
 
 import sunpy.map
 from ndcube.ndcube import NDCubeBase
+from sunpy.coordinates.frames import HeliographicStonyhurst
 from sunpy.coordinates.wcs_utils import solar_wcs_frame_mapping
 from sunpy.map import GenericMap
 
@@ -211,10 +212,16 @@ def _times(image: Image) -> StepTimes | None:
 
 def _observer(image: Image) -> SkyCoord | None:
     observer = _map_observer(image) if isinstance(image.source, GenericMap) else _wcs_observer(image)
-    if observer is None or image.date is None:
+    if observer is None or image.date is None or _is_at(observer, image.date):
         return observer
     # At the image's own date: where in a sequence the header's is another, it is the best that is known.
     return SkyCoord(observer.lon, observer.lat, observer.radius, frame="heliographic_stonyhurst", obstime=image.date)
+
+
+def _is_at(observer: SkyCoord, date: Time) -> bool:
+    """Whether an observer is given at a date as it is needed: making another SkyCoord takes long."""
+    own = observer.frame
+    return isinstance(own, HeliographicStonyhurst) and own.obstime is not None and bool(own.obstime == date)
 
 
 def _map_observer(image: Image) -> SkyCoord | None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from sunalign.abc import Metric, NormalEquations, ShiftSurface
 from sunalign.model.masked_correlation import masked_ncc_surface
+from sunalign.model.plane_sums import PlaneSums, is_rounding, near_mean
 from sunalign.model.surface import fisher_significance
 
 __all__ = ["NCC"]
@@ -65,9 +68,9 @@ class NCC(Metric):
             As there.
         """
         p, n = len(jacobian), int(np.count_nonzero(~mask))
-        _, gram = _gram(reference, target, jacobian, mask)
+        means, gram = _gram(reference, target, jacobian, mask)
         mm, mt, tt = gram[0, 0], gram[0, 1], gram[1, 1]
-        if _moments(reference, target, ~mask) is None or min(mm, tt) <= 0:
+        if n == 0 or is_rounding(mm / n, means[0]) or is_rounding(tt / n, means[1]):
             return NormalEquations(0.0, np.zeros(p), np.eye(p), n)
         gain, gm, gt = mt / mm, gram[2:, 0], gram[2:, 1]
         return NormalEquations(
@@ -75,6 +78,28 @@ class NCC(Metric):
             gradient=gain * (gt - gain * gm),
             hessian=gain**2 * (gram[2:, 2:] - np.outer(gm, gm) / mm),
             n_pixels=n,
+        )
+
+    def plane_equations(
+        self,
+        reference: np.ndarray,
+        slopes: Sequence[np.ndarray],
+        planes: np.ndarray,
+        target: np.ndarray,
+        mask: np.ndarray,
+    ) -> NormalEquations:
+        """See `sunalign.model.plane_sums.SupportsPlanes`."""
+        sums = PlaneSums.of(reference, slopes, target, mask)
+        (mm, mt), (_, tt) = sums.products
+        if not sums.varies:
+            return NormalEquations(0.0, np.zeros(len(planes)), np.eye(len(planes)), sums.n_pixels)
+        with_images, squares = sums.with_planes(planes)
+        gain, gm, gt = sums.gain, with_images[:, 0], with_images[:, 1]
+        return NormalEquations(
+            score=float(np.clip(mt / np.sqrt(mm * tt), -1, 1)),
+            gradient=gain * (gt - gain * gm),
+            hessian=gain**2 * (squares - np.outer(gm, gm) / mm),
+            n_pixels=sums.n_pixels,
         )
 
     def block_scores(
@@ -87,23 +112,17 @@ class NCC(Metric):
         reference, jacobian, target, mask, block
             As there.
         """
-        p, (ny, nx) = len(jacobian), mask.shape
         (mean_m, mean_t, *mean_g), gram = _gram(reference, target, jacobian, mask)
         gain, tilt = gram[0, 1] / gram[0, 0], gram[2:, 0] / gram[0, 0]
-        edges = np.arange(0, nx, block[1])
-        sums = []
-        for start in range(0, ny, block[0]):
-            rows = slice(start, start + block[0])
-            valid = ~mask[rows]
-            m = np.where(valid, reference[rows] - mean_m, 0.0)
-            residual = np.where(valid, target[rows] - mean_t, 0.0) - gain * m
-            share = np.empty((p, len(edges)))
-            for k in range(p):
-                # Orthogonal to m and to constants: what is left when gain and offset have taken their share.
-                slope = np.where(valid, jacobian[k, rows] - mean_g[k], 0.0) - tilt[k] * m
-                share[k] = np.add.reduceat((slope * residual).sum(axis=0), edges)
-            sums.append(gain * share)
-        return np.concatenate(sums, axis=1)
+        model, residual = (np.where(mask, 0.0, image - mean) for image, mean in ((reference, mean_m), (target, mean_t)))
+        residual -= gain * model
+        # Orthogonal to the model and to constants: what is left when gain and offset have taken their share.
+        with_model, alone = _block_sums(model * residual, block), _block_sums(residual, block)
+        shares = [
+            _block_sums(np.where(mask, 0.0, slope) * residual, block) - mean * alone - own * with_model
+            for slope, mean, own in zip(jacobian, mean_g, tilt, strict=True)
+        ]
+        return gain * np.array(shares)
 
     def significance(self, score: float, other: float, n_pixels: int) -> float:
         """See `sunalign.abc.SupportsJudgement`; by Fisher's z, whose standard error is ``1 / sqrt(n - 3)``.
@@ -116,6 +135,13 @@ class NCC(Metric):
         return fisher_significance(score, other, n_pixels)
 
 
+def _block_sums(image: np.ndarray, block: tuple[int, int]) -> np.ndarray:
+    """Sums over blocks of some rows and columns, in one dimension; those at the end may be smaller."""
+    for axis, size in enumerate(block):
+        image = np.add.reduceat(image, np.arange(0, image.shape[axis], size), axis=axis)
+    return image.ravel()
+
+
 def _gram(
     reference: np.ndarray, target: np.ndarray, jacobian: np.ndarray, mask: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -125,7 +151,7 @@ def _gram(
     """
     ny, nx = mask.shape
     images = [reference, target, *jacobian]
-    near = np.array([_near_mean(image, mask) for image in images])
+    near = np.array([near_mean(image, mask) for image in images])
     rows = max(1, _BLOCK // max(nx, 1))
     gram = np.zeros((len(images) + 1, len(images) + 1))
     stack = np.ones((len(images) + 1, rows * nx))
@@ -143,15 +169,6 @@ def _gram(
     return near + sums / n, gram[:-1, :-1] - np.outer(sums, sums) / n
 
 
-def _near_mean(image: np.ndarray, mask: np.ndarray) -> float:
-    """Mean of some thousand valid pixels: close enough for the products about it to keep their digits."""
-    step = max(1, image.size // 4096) | 1
-    some = image.ravel()[::step][~mask.ravel()[::step]]
-    if some.size == 0:
-        some = image[~mask]
-    return float(some.mean(dtype=np.float64)) if some.size else 0.0
-
-
 def _moments(reference: np.ndarray, target: np.ndarray, valid: np.ndarray) -> tuple[float, float, float] | None:
     """Sums over the valid pixels of r r, t t and r t about the means; `None` if there are none or either is constant.
 
@@ -165,7 +182,9 @@ def _moments(reference: np.ndarray, target: np.ndarray, valid: np.ndarray) -> tu
     for start in range(0, ny, rows):
         part = slice(start, start + rows)
         where = valid[part]
-        r, t = (image[part][where].astype(np.float64, copy=False) for image in (reference, target))
+        # Where nothing is hidden there is nothing to pick out.
+        which: Any = ... if where.all() else where
+        r, t = (image[part][which].ravel().astype(np.float64) for image in (reference, target))
         if r.size == 0:
             continue
         # Subtracting a value of the image first keeps every digit where the offset is a million sigmas.
@@ -182,7 +201,7 @@ def _moments(reference: np.ndarray, target: np.ndarray, valid: np.ndarray) -> tu
         rt += _dot(r, t) + apart_r * apart_t * share
         mean_r += apart_r * m / n
         mean_t += apart_t * m / n
-    if first is None or _is_rounding(rr / n, first[0]) or _is_rounding(tt / n, first[1]):
+    if first is None or is_rounding(rr / n, first[0]) or is_rounding(tt / n, first[1]):
         return None
     return rr, tt, rt
 
@@ -190,8 +209,3 @@ def _moments(reference: np.ndarray, target: np.ndarray, valid: np.ndarray) -> tu
 def _dot(a: np.ndarray, b: np.ndarray) -> float:
     # BLAS splits long sums between its threads, whose number differs between this process and a worker.
     return float(np.einsum("i,i->", a, b))
-
-
-def _is_rounding(variance: float, value: float) -> bool:
-    """Whether the deviations are no more than what rounding makes of values like this one."""
-    return bool(variance <= (8 * np.finfo(np.float64).eps * value) ** 2)

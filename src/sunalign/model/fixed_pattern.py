@@ -59,7 +59,7 @@ def fixed_pattern(problem: Problem, x: np.ndarray, reach: float) -> Detector:
     Parameters
     ----------
     problem : `~sunalign.model.problem.Problem`
-        At the target's own resolution.
+        As it is compared.
     x : `numpy.ndarray`
         The answer.
     reach : `float`
@@ -76,6 +76,8 @@ def fixed_pattern(problem: Problem, x: np.ndarray, reach: float) -> Detector:
     with the reference moved by L, less that with the reference moved by -L, is ``C(0) - C(2 L)``, with C that of the
     scene; its own variance is ``2 C(0) - 2 C(L)``. The pattern drops out of both.
     """
+    if problem.whole is not None and isinstance(problem.reference, ImageReference):
+        problem = problem.whole
     # What stays on its pixels is sharp; smoothing would take it for the scene.
     problem = problem.without_band_limit()
     lag = _pixels_apart(problem, x)

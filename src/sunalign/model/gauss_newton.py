@@ -48,7 +48,14 @@ class Climb(NamedTuple):
     message: str
 
 
-def climb(objective: Objective, x: np.ndarray, *, tolerance: float = 1e-3, max_iter: int = 40) -> Climb:
+def climb(
+    objective: Objective,
+    x: np.ndarray,
+    *,
+    tolerance: float = 1e-3,
+    max_iter: int = 40,
+    first: NormalEquations | None = None,
+) -> Climb:
     """Climb from ``x`` to the nearest top within the bounds.
 
     Parameters
@@ -60,17 +67,20 @@ def climb(objective: Objective, x: np.ndarray, *, tolerance: float = 1e-3, max_i
         The climb ends when a step moves no edge of the target by more than this many of its pixels.
     max_iter : `int`
         Largest number of steps.
+    first : `~sunalign.abc.NormalEquations`, optional
+        Those at ``x``, where they are known.
     """
     space = objective.space
     x = space.clip(np.asarray(x, float))
-    here = objective.normal_equations(x)
+    here = objective.normal_equations(x) if first is None else first
     hessian, damping, jumped = here.hessian, _DAMPING, False
     for iteration in range(1, max_iter + 1):
         objective.new_iteration()
         trial = space.clip(x + _step(here.gradient, hessian, x, space, damping))
         if _length(trial - x, space) < tolerance or damping > _MOST:
             # A step may be short because one after the other was refused: then it says nothing of the slope.
-            free = space.clip(x + _step(here.gradient, hessian, x, space, min(damping, _DAMPING)))
+            freely = min(damping, _DAMPING)
+            free = trial if freely == damping else space.clip(x + _step(here.gradient, hessian, x, space, freely))
             refused = max(_LEVEL * tolerance, _AT_AN_EDGE if jumped else 0.0)
             level = _length(free - x, space) < (tolerance if damping <= _DAMPING else refused)
             return Climb(x, here, level, iteration, _LEVEL_HERE if level else _STUCK)

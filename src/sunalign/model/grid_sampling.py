@@ -1,52 +1,41 @@
 """Cubic B-spline sampling on a grid that is turned, sheared or seen askew.
 
-As `sunalign.model.interpolation` has it for points anywhere, in single precision and some times as fast: the four
-coefficients above each other lie side by side in memory, so that four gathers fetch all sixteen, for the value and both
-derivatives; positions come from the grid's matrix row by row; and all of it happens in blocks that stay in the cache.
+As `sunalign.model.interpolation` has it for points anywhere, in single precision and some times as fast: positions are
+straight between rows that are some rows apart; one product of small matrices makes all weights; the sixteen
+coefficients of a point are fetched once, for the value and all derivatives; and all of it happens in blocks that stay
+in the cache, with points that are neighbours in memory side by side.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from sunalign.geometry.coordinates import apply_homography
 
-__all__ = ["PackedCoefficients", "nearly_affine"]
+__all__ = ["FIRST", "SECOND", "VALUE", "GridCoefficients", "rows_at_once"]
 
-_BLOCK = 8192  # Points at a time.
-_AFFINE = 1e-4  # Pixels of deviation below which a homography is taken for affine.
+#: Which derivatives to sample, as orders along x and y.
+VALUE = ((0, 0),)
+FIRST = ((0, 0), (1, 0), (0, 1))
+SECOND = (*FIRST, (2, 0), (1, 1), (0, 2))
 
-# Weights of the four coefficients along one axis, and their slopes: rows are coefficients, columns powers of how far a
-# point lies past the second one.
-_VALUE = np.array([[1, -3, 3, -1], [4, 0, -6, 3], [1, 3, 3, -3], [0, 0, 0, 1]]) / 6
-_SLOPE = np.array([[-3, 6, -3, 0], [0, -12, 9, 0], [3, 6, -9, 0], [0, 0, 3, 0]]) / 6
+_BLOCK = 16384  # Points at a time.
+_STRAIGHT = 1e-5  # Pixels by which a homography may deviate from a straight line between two rows of a grid.
 
-
-def _four_times(weights: np.ndarray) -> np.ndarray:
-    """Shape (4, 4, 4): for each coefficient, a matrix from powers to its weight, once for each of four rows."""
-    return np.repeat(weights[:, :, None], 4, axis=2).astype(np.float32)
-
-
-_ALONG_X, _ALONG_X_SLOPE = _four_times(_VALUE), _four_times(_SLOPE)
-_ALONG_Y, _ALONG_Y_SLOPE = (np.ascontiguousarray(weights.T, dtype=np.float32) for weights in (_VALUE, _SLOPE))
-_ONES = np.ones(4, np.float32)
-
-_OFFSETS = np.array([(x, y) for x in (-1.0, 0.0, 1.0) for y in (-1.0, 0.0, 1.0)]).T
+# Weights of the four coefficients along one axis, for the value and the first two derivatives: rows are coefficients,
+# columns powers of how far a point lies past the second one.
+_SIXTHS = [
+    [[1, -3, 3, -1], [4, 0, -6, 3], [1, 3, 3, -3], [0, 0, 0, 1]],
+    [[-3, 6, -3, 0], [0, -12, 9, 0], [3, 6, -9, 0], [0, 0, 3, 0]],
+    [[6, -6, 0, 0], [-12, 18, 0, 0], [6, -18, 0, 0], [0, 6, 0, 0]],
+]
+_WEIGHTS = np.array(_SIXTHS, np.float32) / np.float32(6)
 
 
-class _Positions(NamedTuple):
-    """Some rows of a grid: which points, and where they are on the image."""
-
-    part: slice
-    x: np.ndarray
-    y: np.ndarray
-
-
-class PackedCoefficients:
-    """Coefficients of a cubic spline, arranged for sampling on grids.
+class GridCoefficients:
+    """Coefficients of a cubic spline, to be sampled on grids.
 
     Parameters
     ----------
@@ -55,15 +44,12 @@ class PackedCoefficients:
     """
 
     def __init__(self, padded: np.ndarray) -> None:
-        rows, self._width = padded.shape
-        packed = np.zeros((rows, self._width, 4), np.float32)
-        for k in range(4):
-            packed[: rows - k, :, k] = padded[k:]
-        self._packed = packed.reshape(-1, 4)
+        self._width = padded.shape[1]
+        self._flat = padded.astype(np.float32).ravel()
 
     def sample(
-        self, matrix: np.ndarray, shape: tuple[int, int], *, with_gradient: bool
-    ) -> Iterator[tuple[slice, np.ndarray, np.ndarray, list[np.ndarray]]]:
+        self, matrix: np.ndarray, shape: tuple[int, int], orders: Sequence[tuple[int, int]], out: np.ndarray
+    ) -> Iterator[tuple[slice, np.ndarray]]:
         """Sample a grid some rows at a time.
 
         Parameters
@@ -72,100 +58,102 @@ class PackedCoefficients:
             Homography from the grid's pixels to the image's.
         shape : `tuple` of `int`
             ``(ny, nx)`` of the grid.
-        with_gradient : `bool`
-            Whether to have the derivatives by x and y of the image as well.
+        orders : sequence of `tuple` of `int`
+            What to sample, such as `FIRST`: orders of the derivative by x and y of the image.
+        out : `numpy.ndarray`, shape (len(orders), ny, nx), in single precision
+            Where to put it.
 
         Yields
         ------
-        `slice`, `numpy.ndarray`, `numpy.ndarray`, `list`
-            Rows of the grid; x and y of their points, in one dimension; and the value, or the value and both
-            derivatives, there. What lies beyond the image has some value or other. All but the slice are written over
-            by the next rows.
+        `slice`, `numpy.ndarray`
+            Rows of the grid that are ready, and x and y of their points, shape (2, n), which are written over by the
+            next ones. What lies beyond the image has some value or other.
         """
-        most = max(1, _BLOCK // shape[1]) * shape[1]
-        taps, across, slopes, spare = (np.empty((most, 4), np.float32) for _ in range(4))
-        weights = np.empty((4, most, 4), np.float32)
-        found = [np.empty(most, np.float32) for _ in range(3 if with_gradient else 1)]
-        for part, x, y in _rows(matrix, shape, most // shape[1]):
-            n = x.size
-            corner, powers_x, powers_y = self._located(x, y)
-            values = [array[:n] for array in found]
-            self._gather(corner, _weights(powers_x, _ALONG_X, weights), across[:n], taps[:n])
-            _sum_of_products(across[:n], powers_y.T @ _ALONG_Y, spare[:n], values[0])
-            if with_gradient:
-                self._gather(corner, _weights(powers_x, _ALONG_X_SLOPE, weights), slopes[:n], taps[:n])
-                _sum_of_products(slopes[:n], powers_y.T @ _ALONG_Y, spare[:n], values[1])
-                _sum_of_products(across[:n], powers_y.T @ _ALONG_Y_SLOPE, spare[:n], values[2])
-            yield part, x, y, values
+        rows = rows_at_once(matrix, shape, _BLOCK)
+        most, highest = rows * shape[1], int(np.max(orders)) + 1
+        places, whole = np.empty((2, 2, most))
+        powers = np.ones((4, 2 * most), np.float32)
+        weights = np.empty((4 * highest, 2 * most), np.float32)
+        taps, spare, *across = np.empty((2 + highest, 4 * most), np.float32)
+        flat = out.reshape(len(orders), -1)
+        for part, n in _located(matrix, shape, rows, places):
+            xy, floor = places[:, :n], whole[:, :n]
+            along_x, along_y = _all_weights(xy, floor, powers, weights)
+            floor[1] *= self._width
+            floor[1] += floor[0]
+            tap, product, *columns = (a[: 4 * n].reshape(4, n) for a in (taps, spare, *across))
+            self._gather(floor[1].astype(np.intp), along_x, columns, tap, product)
+            first = part.start * shape[1]
+            for found, (order_x, order_y) in zip(flat[:, first : first + n], orders, strict=True):
+                np.multiply(columns[order_x], along_y[order_y], out=product)
+                np.add.reduce(product, axis=0, out=found)
+            yield part, xy
 
-    def _located(self, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Index of the first of each point's coefficients, and powers, shape (4, n), of how far it is past them."""
-        column, row = np.floor(x), np.floor(y)
-        powers = _powers(x - column), _powers(y - row)
-        row *= self._width
-        row += column
-        return row.astype(np.intp), *powers
-
-    def _gather(self, corner: np.ndarray, weights: np.ndarray, out: np.ndarray, spare: np.ndarray) -> None:
-        """Sums along x, of each of four rows, shape (n, 4)."""
+    def _gather(
+        self, corner: np.ndarray, weights: np.ndarray, out: Sequence[np.ndarray], tap: np.ndarray, product: np.ndarray
+    ) -> None:
+        """Sums along x, in each of four rows, shape (4, n), with each of some sets of weights, shape (4, n)."""
         for k in range(4):
-            into = spare if k else out
-            self._packed[k:].take(corner, axis=0, out=into, mode="clip")
-            into *= weights[k]
-            if k:
-                out += spare
+            for row in range(4):
+                self._flat[row * self._width + k :].take(corner, out=tap[row], mode="clip")
+            for total, weight in zip(out, weights, strict=True):
+                if k:
+                    np.multiply(tap, weight[k], out=product)
+                    total += product
+                else:
+                    np.multiply(tap, weight[k], out=total)
 
 
-def _powers(t: np.ndarray) -> np.ndarray:
-    powers = np.empty((4, t.size), np.float32)
-    powers[0] = 1.0
-    powers[1] = t
-    np.multiply(powers[1], powers[1], out=powers[2])
-    np.multiply(powers[1], powers[2], out=powers[3])
-    return powers
+def _all_weights(
+    xy: np.ndarray, floor: np.ndarray, powers: np.ndarray, weights: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Weights along x and along y of every order, each of shape (orders, 4, n); and the pixels' corners, ``floor``."""
+    n = xy.shape[1]
+    np.floor(xy, out=floor)
+    power, weight = powers[:, : 2 * n], weights[:, : 2 * n]
+    np.subtract(xy, floor, out=power[1].reshape(2, n), casting="same_kind")
+    np.multiply(power[1], power[1], out=power[2])
+    np.multiply(power[1], power[2], out=power[3])
+    highest = len(weights) // 4
+    np.matmul(_WEIGHTS[:highest].reshape(-1, 4), power, out=weight)
+    every = weight.reshape(highest, 4, 2 * n)
+    return every[..., :n], every[..., n:]
 
 
-def _weights(powers: np.ndarray, matrices: np.ndarray, out: np.ndarray) -> np.ndarray:
-    """Weight of each of four coefficients, four times over, shape (4, n, 4)."""
-    return np.matmul(powers.T, matrices, out=out[:, : powers.shape[1]])
-
-
-def _sum_of_products(a: np.ndarray, b: np.ndarray, spare: np.ndarray, out: np.ndarray) -> None:
-    np.multiply(a, b, out=spare)
-    np.dot(spare, _ONES, out=out)
-
-
-def _rows(matrix: np.ndarray, shape: tuple[int, int], rows: int) -> Iterator[_Positions]:
-    """Positions of a grid's points, some rows at a time."""
+def _located(matrix: np.ndarray, shape: tuple[int, int], rows: int, places: np.ndarray) -> Iterator[tuple[slice, int]]:
+    """Put the positions of a grid's points, some rows at a time, into the first n of ``places``; give rows and n."""
     ny, nx = shape
-    affine = nearly_affine(matrix, shape)
-    columns = np.arange(nx, dtype=float)
+    columns, past = np.arange(nx, dtype=float), np.arange(rows)[:, None] / rows
+    beyond = apply_homography(matrix, columns, 0.0)
     for start in range(0, ny, rows):
         part = slice(start, min(start + rows, ny))
-        j = np.arange(part.start, part.stop, dtype=float)[:, None]
-        if affine is None:
-            x, y = apply_homography(matrix, columns, j)
-        else:
-            x, y = (affine[k, 0] * columns + (affine[k, 1] * j + affine[k, 2]) for k in range(2))
-        yield _Positions(part, x.ravel(), y.ravel())
+        n = part.stop - start
+        first, beyond = beyond, apply_homography(matrix, columns, float(start + rows))
+        for place, begin, end in zip(places[:, : n * nx].reshape(2, n, nx), first, beyond, strict=True):
+            np.multiply(past[:n], end - begin, out=place)
+            place += begin
+        yield part, n * nx
 
 
-def nearly_affine(matrix: np.ndarray, shape: tuple[int, int]) -> np.ndarray | None:
-    """Affine map, shape (2, 3), that is a homography to a ten-thousandth of a pixel all over a grid; `None` if none is.
+def rows_at_once(matrix: np.ndarray, shape: tuple[int, int], most: int) -> int:
+    """Rows of a grid between which a homography is straight to a hundred-thousandth of a pixel; 1 at least.
 
     Parameters
     ----------
     matrix : `numpy.ndarray`, shape (3, 3)
     shape : `tuple` of `int`
         ``(ny, nx)``.
+    most : `int`
+        Largest number of points in so many rows.
     """
     ny, nx = shape
-    cx, cy = (nx - 1) / 2, (ny - 1) / 2
-    # Corners, middles of the sides and the centre; least squares, for which these offsets are orthogonal.
-    seen = np.array(apply_homography(matrix, cx + cx * _OFFSETS[0], cy + cy * _OFFSETS[1]))
-    along = seen @ _OFFSETS.T / 6
-    middle = seen.mean(axis=1)
-    if np.abs(along @ _OFFSETS + middle[:, None] - seen).max() >= _AFFINE:
-        return None
-    linear = along / np.maximum([cx, cy], 0.5)
-    return np.column_stack([linear, middle - linear @ [cx, cy]])
+    rows = max(1, most // nx)
+    x, y = np.array([0.0, nx - 1, 0, nx - 1]), np.array([0.0, 0, ny - 1 + rows, ny - 1 + rows])
+    numerator = matrix @ np.array([x, y, np.ones(4)])
+    w = numerator[2]
+    if w.min() * w.max() <= 0:
+        return 1
+    # Second derivative along y of a ratio of two linear functions, which is greatest in a corner.
+    bend = 2 * matrix[2, 1] * (matrix[:2, 1:2] * w - numerator[:2] * matrix[2, 1]) / w**3
+    with np.errstate(divide="ignore"):
+        return int(np.clip(np.sqrt(8 * _STRAIGHT / np.abs(bend).max()), 1, rows))

@@ -38,12 +38,13 @@ def hot_pixels(data: np.ndarray, noise: NoiseModel | None = None) -> np.ndarray:
     if min(data.shape) < 3:
         return found
     noise = noise_model([data]) if noise is None else noise
-    rows, columns = np.nonzero(_candidates(data, noise))
-    if rows.size == 0 or rows.size > 4 * _MANY * data.size:
+    rows, columns = np.divmod(np.flatnonzero(_candidates(data, noise)), data.shape[1] - 2)
+    places = (rows + 1) * data.shape[1] + columns + 1
+    if places.size == 0 or places.size > 4 * _MANY * data.size:
         return found
-    alone = _alone(data, rows + 1, columns + 1, noise)
-    if np.count_nonzero(alone) <= _MANY * np.count_nonzero(np.isfinite(data)):
-        found[rows[alone] + 1, columns[alone] + 1] = True
+    hot = places[_alone(data, places, noise)]
+    if hot.size <= _MANY * np.count_nonzero(np.isfinite(data)):
+        found.ravel()[hot] = True
     return found
 
 
@@ -53,30 +54,29 @@ def _candidates(data: np.ndarray, noise: NoiseModel) -> np.ndarray:
     found = np.empty((ny - 2, nx - 2), bool)
     rows = max(1, _BLOCK // nx)  # Rows that stay in the cache.
     for start in range(0, ny - 2, rows):
-        part = data[start : start + rows + 2]
-        inner = part[1:-1, 1:-1]
-        left, right, below, above = part[1:-1, :-2], part[1:-1, 2:], part[:-2, 1:-1], part[2:, 1:-1]
+        # In one dimension, and not in rows that are cut at both ends: the neighbours of those ends mean nothing.
+        part = data[start : start + rows + 2].ravel()
+        inner, below, above = part[nx:-nx], part[: -2 * nx], part[2 * nx :]
+        left, right = part[nx - 1 : -nx - 1], part[nx + 1 : part.size - nx + 1]
         # Comparisons with NaN are False; of a pair with one NaN the other counts.
         higher = np.fmin(np.fmax(left, right), np.fmax(below, above))
         lower = np.fmax(np.fmin(left, right), np.fmin(below, above))
         # Whichever is farther; for a pixel between them neither is positive.
         excess = np.fmax(inner - higher, lower - inner)
-        floor = _SIGMAS / 2 * np.sqrt(noise.read)
-        near = excess > floor
-        near[near] = excess[near] ** 2 > (_SIGMAS / 2) ** 2 * noise.variance(higher[near])
-        found[start : start + rows] = near
+        near = (excess > 0) & (excess**2 > (_SIGMAS / 2) ** 2 * noise.variance(higher))
+        found[start : start + rows] = near.reshape(-1, nx)[:, 1:-1]
     return found
 
 
-def _alone(data: np.ndarray, rows: np.ndarray, columns: np.ndarray, noise: NoiseModel) -> np.ndarray:
-    """Which of some pixels stand out from all that is around them."""
-    out = np.zeros(rows.size, bool)
-    kept = np.arange(rows.size)
-    around = np.array([data[rows + y, columns + x] for y, x in _AROUND])
+def _alone(data: np.ndarray, places: np.ndarray, noise: NoiseModel) -> np.ndarray:
+    """Which of some pixels, by their places in the flattened image, stand out from all that is around them."""
+    out = np.zeros(places.size, bool)
+    kept, flat = np.arange(places.size), data.ravel()
+    around = np.array([flat.take(places + (y * data.shape[1] + x)) for y, x in _AROUND])
     some = np.count_nonzero(np.isfinite(around), axis=0) >= 5
     kept, around = kept[some], around[:, some]
     middle = _median(around)
-    excess = data[rows[kept], columns[kept]] - middle
+    excess = flat.take(places[kept]) - middle
     sigma = np.sqrt(noise.variance(middle))
     # Most are none by the noise alone, and need no scatter of their neighbours.
     some = np.abs(excess) > _SIGMAS * sigma
@@ -91,7 +91,9 @@ def _alone(data: np.ndarray, rows: np.ndarray, columns: np.ndarray, noise: Noise
 
 def _median(values: np.ndarray) -> np.ndarray:
     """Median along the first axis, of the few that are not NaN: `numpy.nanmedian` takes ten times as long."""
-    ordered = np.sort(values.T, axis=1)  # Of each pixel side by side; NaN come last.
-    last = np.count_nonzero(np.isfinite(ordered), axis=1)[:, None] - 1
-    low, high = (np.take_along_axis(ordered, (last + up) // 2, axis=1)[:, 0] for up in (0, 1))
+    ordered, n = np.sort(values, axis=0), len(values)  # NaN come last.
+    if np.isfinite(ordered[-1]).all():
+        return np.asarray((ordered[(n - 1) // 2] + ordered[n // 2]) / 2)
+    last = np.count_nonzero(np.isfinite(ordered), axis=0) - 1
+    low, high = (ordered[(last + up) // 2, np.arange(last.size)] for up in (0, 1))
     return np.asarray((low + high) / 2)

@@ -111,7 +111,7 @@ class IntensityScaling:
             some = values[np.isfinite(values)]
         if some.size == 0:
             return IntensityTransform(0.0, 0.0, self.stretch)
-        lower, upper = np.percentile(some, self.clip or (0, 100))
+        lower, upper = (_percentile(some, percent) for percent in self.clip or (0, 100))
         if lower == upper:
             finite = values[np.isfinite(values)]
             # More than 98 % of the pixels are equal: the few others are all there is to see.
@@ -135,6 +135,15 @@ class IntensityScaling:
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for records."""
         return asdict(self)
+
+
+def _percentile(values: np.ndarray, percent: float) -> float:
+    """As `numpy.percentile`, of values that are all finite, in a fraction of the time."""
+    place = (values.size - 1) * percent / 100
+    first = int(place)
+    ordered = np.partition(values, first)
+    beyond = ordered[first + 1 :].min() if first + 1 < values.size else ordered[first]
+    return float(ordered[first] + (beyond - ordered[first]) * (place - first))
 
 
 def make_scaling(choice: str | IntensityScaling) -> IntensityScaling:

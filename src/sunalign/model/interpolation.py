@@ -7,12 +7,13 @@ where samples can be trusted.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
 
 import numpy as np
 from scipy import ndimage, sparse
 
-from sunalign.model.grid_sampling import PackedCoefficients
+from sunalign.model.grid_sampling import FIRST, SECOND, VALUE, GridCoefficients
 from sunalign.model.noise import edge, gaussian_smoothed
 
 __all__ = ["SplineImage", "cubic_basis"]
@@ -127,33 +128,54 @@ class SplineImage:
         shape : `tuple` of `int`
             ``(ny, nx)`` of the grid.
         """
-        return self._on_grid(matrix, shape, with_gradient=False)[0]
+        return self._on_grid(matrix, shape, VALUE)[0]
 
     def sample_grid_with_gradient(
-        self, matrix: np.ndarray, shape: tuple[int, int]
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """As `sample_grid`, with the derivatives by x and y of the image."""
-        value, by_x, by_y = self._on_grid(matrix, shape, with_gradient=True)
-        return value, by_x, by_y
+        self, matrix: np.ndarray, shape: tuple[int, int], jacobian: np.ndarray | None = None
+    ) -> np.ndarray:
+        """As `sample_grid`, with two derivatives, shape (3, ny, nx).
 
-    def _on_grid(self, matrix: np.ndarray, shape: tuple[int, int], *, with_gradient: bool) -> np.ndarray:
-        out = np.empty((3 if with_gradient else 1, *shape), np.float32)
+        Parameters
+        ----------
+        matrix, shape
+            As in `sample_grid`.
+        jacobian : `numpy.ndarray`, shape (2, 2) or (2, 2, ny, nx), optional
+            Derivatives of x and y of the image, as rows, by the two coordinates by which the samples' are wanted; they
+            are by x and y of the image itself by default.
+        """
+        return self._on_grid(matrix, shape, FIRST, jacobian)
+
+    def sample_grid_with_curvature(
+        self, matrix: np.ndarray, shape: tuple[int, int], jacobian: np.ndarray | None = None
+    ) -> np.ndarray:
+        """As `sample_grid_with_gradient`, with derivatives by x twice, x and y, and y twice besides: (6, ny, nx)."""
+        return self._on_grid(matrix, shape, SECOND, jacobian)
+
+    def _on_grid(
+        self,
+        matrix: np.ndarray,
+        shape: tuple[int, int],
+        orders: Sequence[tuple[int, int]],
+        jacobian: np.ndarray | None = None,
+    ) -> np.ndarray:
+        out = np.empty((len(orders), *shape), np.float32)
         # Rows of a grid have straight edges: they lie on the image if their corners do.
         corners = [0, shape[1] - 1, -shape[1], -1]
-        for part, x, y, values in self._packed.sample(matrix, shape, with_gradient=with_gradient):
+        for part, (x, y) in self._on_grids.sample(matrix, shape, orders, out):
+            values = out[:, part]
             values[0] += np.float32(self.mean)
+            if jacobian is not None:
+                here = jacobian if jacobian.ndim == 2 else jacobian[:, :, part]
+                _by_others(values, here.astype(np.float32))
             inside = bool((self._inside(x[corners], 0) & self._inside(y[corners], 1)).all())
             if not inside or not self.all_valid:
                 trusted = self._valid_near(x, y) if inside else self._trusted(x, y)[0]
-                for array in values:
-                    array[~trusted] = np.nan
-            for rows, array in zip(out[:, part], values, strict=True):
-                rows[:] = array.reshape(rows.shape)
+                values[:, ~trusted.reshape(values.shape[1:])] = np.nan
         return out
 
     @cached_property
-    def _packed(self) -> PackedCoefficients:
-        return PackedCoefficients(self._padded)
+    def _on_grids(self) -> GridCoefficients:
+        return GridCoefficients(self._padded)
 
     @cached_property
     def _single_transposed(self) -> np.ndarray:
@@ -235,6 +257,20 @@ def cubic_basis(t: np.ndarray) -> tuple[tuple[np.ndarray, ...], tuple[np.ndarray
     value = (s2 * s / 6, 2 / 3 - t2 * (2 - t) / 2, 2 / 3 - s2 * (2 - s) / 2, t2 * t / 6)
     slope = (-s2 / 2, t * (1.5 * t - 2), -s * (1.5 * s - 2), t2 / 2)
     return value, slope
+
+
+def _by_others(values: np.ndarray, jacobian: np.ndarray) -> None:
+    """Turn derivatives by x and y, in all but the first of ``values``, into those by two other coordinates."""
+    (a, b), (c, d) = jacobian
+    by_x, by_y = values[1:3]
+    values[1], values[2] = a * by_x + c * by_y, b * by_x + d * by_y
+    if len(values) > 3:
+        xx, xy, yy = values[3:]
+        values[3], values[4], values[5] = (
+            a * a * xx + 2 * a * c * xy + c * c * yy,
+            a * b * xx + (a * d + b * c) * xy + c * d * yy,
+            b * b * xx + 2 * b * d * xy + d * d * yy,
+        )
 
 
 def _filled(data: np.ndarray, valid: np.ndarray) -> np.ndarray:

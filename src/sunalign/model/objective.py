@@ -69,7 +69,7 @@ class Objective:
         self._rows: list[tuple[float, ...]] = []
         self._best: tuple[float, np.ndarray] | None = None
         self._budget = budget or Budget(max_evaluations, progress)
-        self._pool = WorkerPool(problem, n_jobs) if n_jobs > 1 else None
+        self._pool = WorkerPool(replace(problem, whole=None), n_jobs) if n_jobs > 1 else None
 
     def __enter__(self) -> Objective:
         return self

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -18,20 +18,34 @@ import astropy.units as u
 from sunalign.abc import Metric, NormalEquations, ShiftSurface, SupportsShiftSurface
 from sunalign.correction import PARAMETERS, UNITS, Correction
 from sunalign.exceptions import PluginError, describe_error
-from sunalign.geometry.coordinates import ARCSEC, PixelGrid, apply_homography, tangent_basis
+from sunalign.geometry.coordinates import ARCSEC, PixelGrid, apply_homography
 from sunalign.images import Image
+from sunalign.model.moved_grid import MovedGrid
 from sunalign.model.noise import BandLimit, band_limit, edge, gaussian_smoothed
+from sunalign.model.plane_sums import speaks_of_planes
 from sunalign.model.reference import Reference
 from sunalign.model.score_by_score import surface_of_scores
 from sunalign.model.surface import allowing_for_edges
 from sunalign.wcs.plausible import check_surface
 
-__all__ = ["MANY", "Problem"]
+__all__ = ["MANY", "Bent", "Problem"]
 
 #: Pixels of a target beyond which a coarser grid tells as much.
 MANY = 2**19
 
 _SOME = 2048  # Pixels of a target that stand for all.
+
+
+Slopes = tuple[np.ndarray, np.ndarray]
+
+
+class Bent(NamedTuple):
+    """Samples of a trial, (ny, nx), their first and second derivatives by the pixel of ``base``, and what to ignore."""
+
+    sampled: np.ndarray
+    slopes: Slopes
+    bends: tuple[np.ndarray, ...]
+    hidden: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,6 +73,12 @@ class Problem:
         How both are smoothed against the reference's noise, here and, anew, at every other level; see `band_limited`.
     sharp : `~sunalign.images.Image`, optional
         The target before it was smoothed, from which the other levels are made.
+    level_one : `float`, optional
+        Length, in radians, that level 1 stands for, where it is not that of the pixels here.
+    whole : `Problem`, optional
+        The same in the target's own pixels and as sharp as it was given, where those are finer than what is compared.
+    moved : `~sunalign.model.moved_grid.MovedGrid`, optional
+        What ``base`` and ``pivot`` make, which all levels have in common.
     """
 
     target: Image
@@ -71,6 +91,13 @@ class Problem:
     min_overlap: float = 0.25
     limit: BandLimit | None = None
     sharp: Image | None = None
+    level_one: float | None = None
+    whole: Problem | None = field(default=None, repr=False)
+    moved: MovedGrid = field(default=None, repr=False)  # type: ignore[assignment]
+
+    def __post_init__(self) -> None:
+        if self.moved is None or (self.moved.base, self.moved.pivot) != (self.base, self.pivot):
+            object.__setattr__(self, "moved", MovedGrid(self.base, self.pivot))
 
     @cached_property
     def target_mask(self) -> np.ndarray:
@@ -94,14 +121,6 @@ class Problem:
         """Size of the reference's pixels in radians; the target's where the reference has none of its own."""
         own = self.reference.pixel_size
         return own if np.isfinite(own) else float(np.sqrt(np.prod(self.target.grid.pixel_size)))
-
-    @cached_property
-    def _axes(self) -> np.ndarray:
-        return self.base.axes(*self.pivot)
-
-    @cached_property
-    def _pivot_sky(self) -> u.Quantity:
-        return np.array([float(a) for a in self.base.angles(*self.pivot)]) / ARCSEC * u.arcsec
 
     @cached_property
     def columns(self) -> np.ndarray:
@@ -133,7 +152,8 @@ class Problem:
             name: value if name.startswith("scale") else value * UNITS[name]
             for name, value in self.parameters(x).items()
         }
-        return Correction.from_parameters(**values, pivot=self._pivot_sky, axes=self._axes, **extra)
+        pivot = np.array(self.moved.pivot_angles) / ARCSEC * u.arcsec
+        return Correction.from_parameters(**values, pivot=pivot, axes=self.moved.axes, **extra)
 
     def matrix(self, x: Sequence[float] | np.ndarray) -> np.ndarray:
         """Homography: pixel of the (binned) target to the ``base`` pixel where it is tried.
@@ -147,7 +167,7 @@ class Problem:
         -------
         `numpy.ndarray`, shape (3, 3)
         """
-        return self._moved(self.parameters(x)) @ self._to_base
+        return self.moved.matrix(self.parameters(x)) @ self._to_base
 
     @cached_property
     def _to_base(self) -> np.ndarray:
@@ -168,35 +188,6 @@ class Problem:
         # Both are relative to the same WCS, and base may be a crop itself: the overlap of a working grid.
         return grid.affine_to(self.base)
 
-    def _moved(self, values: Mapping[str, float]) -> np.ndarray:
-        # As `moved_pixels(self.base, self.correction(x))`, without the Quantities.
-        return self._turned_back(values) @ self._lifted(self._stretch(values)) @ self._pivot_from_base
-
-    def _turned_back(self, values: Mapping[str, float]) -> np.ndarray:
-        """From the plane tangent at the moved pivot to the pixels of ``base``."""
-        tx, ty = (
-            p + ARCSEC * values[name] for p, name in zip(self._pivot_radians, ("shift_x", "shift_y"), strict=True)
-        )
-        return self.base.inverse @ tangent_basis(tx, ty).T
-
-    @staticmethod
-    def _lifted(linear: np.ndarray, along: float = 1.0) -> np.ndarray:
-        """3x3 matrix with a linear map of the tangent plane in it."""
-        lift = np.zeros((3, 3))
-        lift[0, 0] = along
-        lift[1:, 1:] = linear
-        return lift
-
-    @cached_property
-    def _pivot_from_base(self) -> np.ndarray:
-        return self._pivot_basis @ self.base.matrix
-
-    def _stretch(self, values: Mapping[str, float]) -> np.ndarray:
-        """2x2: offset on the sky from the pivot to where it is tried, but for the shift."""
-        angle = np.radians(values["rotation"])
-        turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-        return turn @ self._axes @ np.diag([values["scale_x"], values["scale_y"]]) @ self._axes_inverse
-
     def pixel_on_sky(self, x: Sequence[float] | np.ndarray) -> np.ndarray:
         """Steps along the target's pixel axes, as they are tried, on the sky at the pivot.
 
@@ -210,20 +201,8 @@ class Problem:
         `numpy.ndarray`, shape (2, 2)
             From pixels along (x, y) to arcsec towards (+Tx, +Ty).
         """
-        to_base = self.in_base(self.target.grid)[:2, :2]
-        return self._stretch(self.parameters(x)) @ self.base.jacobian(*self.pivot) @ to_base / ARCSEC
-
-    @cached_property
-    def _axes_inverse(self) -> np.ndarray:
-        return np.linalg.inv(self._axes)
-
-    @cached_property
-    def _pivot_radians(self) -> np.ndarray:
-        return self._pivot_sky.to_value(u.rad)
-
-    @cached_property
-    def _pivot_basis(self) -> np.ndarray:
-        return tangent_basis(*self._pivot_radians)
+        stretch = self.moved.stretch(self.parameters(x))
+        return stretch @ self.base.jacobian(*self.pivot) @ self._to_base[:2, :2] / ARCSEC
 
     def sample(self, x: Sequence[float] | np.ndarray) -> np.ndarray:
         """Reference at the target's pixels, shape (ny, nx); NaN where there is none.
@@ -309,12 +288,21 @@ class Problem:
         x : sequence of `float`, length p
             As in `parameters`.
         """
-        sampled, jacobian, mask = self.linearized(x)
-        equations = _called(self.metric, "normal_equations", sampled, jacobian, self.target.data, mask)
+        sampled, slopes, mask = self.with_slopes(x)
+        equations = self.equations(x, sampled, slopes, mask)
         compared = np.count_nonzero(np.isfinite(sampled) & ~self.target_mask)
         if equations.n_pixels == compared >= max(self.least_overlap * self.n_valid, 2) and np.isfinite(equations.score):
             return equations, float(equations.score)
         return equations, self.score_of(sampled)
+
+    def equations(
+        self, x: Sequence[float] | np.ndarray, sampled: np.ndarray, slopes: Slopes, mask: np.ndarray
+    ) -> NormalEquations:
+        """As `normal_equations`, from what `with_slopes` gives."""
+        target = self.target.data
+        if speaks_of_planes(self.metric):
+            return _called(self.metric, "plane_equations", sampled, slopes, self.displacements(x), target, mask)
+        return _called(self.metric, "normal_equations", sampled, self.jacobian(x, slopes), target, mask)
 
     def linearized(self, x: Sequence[float] | np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Samples, their derivatives by the free parameters, and what to ignore.
@@ -331,20 +319,38 @@ class Problem:
         mask : `numpy.ndarray` of `bool`, shape (ny, nx)
             True where there is nothing to compare.
         """
-        x = np.asarray(x, float)
-        matrix, shape = self.matrix(x), self.target.grid.shape
-        sampled, by_x, by_y = self.reference.sample_grid_with_gradient(matrix, shape, self.columns)
-        jacobian = np.empty((len(x), *shape), by_x.dtype)
+        sampled, slopes, mask = self.with_slopes(x)
+        return sampled, self.jacobian(x, slopes), mask
+
+    def jacobian(self, x: Sequence[float] | np.ndarray, slopes: Slopes) -> np.ndarray:
+        """Derivatives of the samples by the free parameters, (p, ny, nx), from their slopes; see `with_slopes`."""
+        (by_x, by_y), shape = slopes, self.target.grid.shape
+        jacobian = np.empty((len(self.names), *shape), by_x.dtype)
         spare = np.empty(shape, by_x.dtype)
         for row, displacement in zip(jacobian, self.displacements(x), strict=True):
             along_x, along_y = (_plane(coefficients, shape, by_x.dtype) for coefficients in displacement)
             np.multiply(by_x, along_x, out=row)
             np.multiply(by_y, along_y, out=spare)
             row += spare
-        # At the edge of coverage a sample may have no derivative.
-        return sampled, jacobian, self.target_mask | ~np.isfinite(sampled + by_x + by_y)
+        return jacobian
 
-    def displacements(self, x: np.ndarray) -> np.ndarray:
+    def with_slopes(self, x: Sequence[float] | np.ndarray) -> tuple[np.ndarray, Slopes, np.ndarray]:
+        """Samples (ny, nx), their derivatives by the pixel of ``base`` along x and y, and what to ignore (ny, nx)."""
+        given = self.matrix(x), self.target.grid.shape, self.columns
+        sampled, by_x, by_y = self.reference.sample_grid_with_gradient(*given)
+        return sampled, (by_x, by_y), self._without_derivative(sampled, by_x, by_y)
+
+    def with_bends(self, x: Sequence[float] | np.ndarray) -> Bent:
+        """As `with_slopes`, with second derivatives."""
+        given = self.matrix(x), self.target.grid.shape, self.columns
+        sampled, by_x, by_y, *bends = self.reference.sample_grid_with_curvature(*given)
+        return Bent(sampled, (by_x, by_y), tuple(bends), self._without_derivative(sampled, by_x, by_y, *bends))
+
+    def _without_derivative(self, *values: np.ndarray) -> np.ndarray:
+        # At the edge of coverage a sample may have no derivative.
+        return self.target_mask | ~np.isfinite(sum(values))
+
+    def displacements(self, x: Sequence[float] | np.ndarray) -> np.ndarray:
         """Derivatives of the tried pixel coordinates by every parameter, as planes over the target, shape (p, 2, 3).
 
         Element ``[i, k]`` has the constant, the slope along x and the slope along y, in pixels of the target, of the
@@ -356,30 +362,14 @@ class Problem:
             As in `parameters`.
         """
         ny, nx = self.target.grid.shape
-        matrix = self.matrix(x)
-        corners = np.array([[0.0, nx, 0.0], [0.0, 0.0, ny], [1.0, 1.0, 1.0]])
-        moved = matrix @ corners
-        found = np.empty((len(x), 2, 3))
-        for i in range(len(x)):
-            # The matrix is smooth in the parameters, so a difference of nine numbers serves; and the derivative is
-            # affine over the image but for the curvature of the sky, some 1e-5 of it.
-            d = self._matrix_derivative(x, i) @ corners
-            first, right, top = ((d[:2] - moved[:2] / moved[2] * d[2]) / moved[2]).T
-            found[i] = np.array([first, (right - first) / nx, (top - first) / ny]).T
+        corners = self._to_base @ np.array([[0.0, nx, 0.0], [0.0, 0.0, ny], [1.0, 1.0, 1.0]])
+        values = self.parameters(x)
+        moved = self.moved.matrix(values) @ corners
+        change = self.moved.derivatives(values, self.names) @ corners
+        # Affine over the image but for the curvature of the sky, some 1e-5 of it.
+        found = (change[:, :2] - moved[:2] / moved[2] * change[:, 2:]) / moved[2]
+        found[..., 1:] = (found[..., 1:] - found[..., :1]) / (nx, ny)
         return found
-
-    def _matrix_derivative(self, x: np.ndarray, i: int) -> np.ndarray:
-        """Derivative of `matrix` by one parameter, which acts on the shift or on what happens about the pivot."""
-        values, name = self.parameters(x), self.names[i]
-        if name.startswith("shift"):
-            # Smooth on the scale of a radian, so that a difference is as good as the formula.
-            low, high = (self._turned_back({**values, name: values[name] + step}) for step in (-1e-2, 1e-2))
-            change = (high - low) / 2e-2 @ self._lifted(self._stretch(values))
-        else:
-            step = 1e-4 if name.startswith("scale") else 1e-2
-            low, high = (self._stretch({**values, name: values[name] + sign * step}) for sign in (-1, 1))
-            change = self._turned_back(values) @ self._lifted((high - low) / (2 * step), 0.0)
-        return np.asarray(change @ self._pivot_from_base @ self._to_base)
 
     def shift_surface(self, x: Sequence[float] | np.ndarray, margin: tuple[int, int]) -> ShiftSurface:
         """Scores at every integer shift around a trial.
@@ -397,7 +387,7 @@ class Problem:
         check_surface(padded.shape, self.target.grid, (mx * width, my * height))
         to_base = self.in_base(padded)
         columns = _first_row(to_base, padded.shape[1])
-        matrix = self._moved(self.parameters(x)) @ to_base
+        matrix = self.moved.matrix(self.parameters(x)) @ to_base
         wide = self.reference.sample_grid(matrix, padded.shape, columns).astype(float)
         given = (wide, self.target.data, ~np.isfinite(wide), self.target_mask, margin, self.least_overlap)
         if isinstance(self.metric, SupportsShiftSurface):
@@ -431,6 +421,18 @@ class Problem:
         """
         return self.at_level(1.0) if self.size_at(1.0) <= MANY else self.at_level(2.0)
 
+    def as_compared(self) -> Problem:
+        """Return the problem at the finest resolution worth comparing, band-limited.
+
+        That of the target as it was given, but for images of more than half a million pixels: a score of all of them
+        says no more than what is climbed; see `at_finest_level`.
+        """
+        if self.size_at(1.0) <= MANY:
+            return self.band_limited()
+        level_one = max(self.reference_pixel, min(self.target.grid.pixel_size))
+        coarser = replace(self, limit=self._limit(), level_one=level_one).at_finest_level()
+        return replace(coarser, whole=self)
+
     def size_at(self, level: float) -> int:
         """Number of pixels of the target at a level.
 
@@ -447,7 +449,7 @@ class Problem:
         """How many pixels of the target, along x and y, and of the reference make one of a level."""
         size = np.array(self.target.grid.pixel_size)
         own = self.reference_pixel
-        pitch = level * max(own, float(size.min()))
+        pitch = level * (self.level_one or max(own, float(size.min())))
         # Too few pixels across would leave nothing to correlate.
         most = np.maximum(np.array(self.target.grid.shape[::-1]) // 8, 1)
         bx, by = (int(n) for n in np.clip(np.rint(pitch / size), 1, most))
@@ -470,16 +472,21 @@ class Problem:
         Binning makes noise white again, so that every level has a width of its own, in its own pixels. ``most_noise``
         is the variance that the noise of the reference can have there.
         """
-        arrays = self.reference.arrays()
-        if not len(arrays):
-            return replace(self, limit=BandLimit())
-        size = np.array(self.target.grid.pixel_size) / self.reference.pixel_size
-        limit = band_limit(arrays, self.target.data, self.n_valid, float(size.prod()), self._in_step(), most_noise)
+        limit = self._limit(most_noise)
         reference = self.reference.smoothed(limit.width)
         if not limit.width:
             return replace(self, reference=reference, limit=limit)
-        target = replace(self.target, data=_smoothed(self.target.data, limit.width / size))
+        width = limit.width * self.reference.pixel_size / np.array(self.target.grid.pixel_size)
+        target = replace(self.target, data=_smoothed(self.target.data, width))
         return replace(self, target=target, reference=reference, limit=limit, sharp=self.target)
+
+    def _limit(self, most_noise: float = np.inf) -> BandLimit:
+        """How both images are to be smoothed; not at all where the reference has no pixels."""
+        arrays = self.reference.arrays()
+        if not len(arrays):
+            return BandLimit()
+        area = float(np.prod(self.target.grid.pixel_size) / self.reference.pixel_size**2)
+        return band_limit(arrays, self.target.data, self.n_valid, area, self._in_step(), most_noise)
 
     def without_band_limit(self) -> Problem:
         """Return the problem with both images as sharp as they were given."""
@@ -500,8 +507,8 @@ class Problem:
         found = self.reference.positions(x, y, x)
         if found is None:
             return 1.0
-        phases = [np.exp(2j * np.pi * p[np.isfinite(p)]) for p in found]
-        return max(float(abs(phase.mean())) if phase.size else 1.0 for phase in phases)
+        phases = [2 * np.pi * p[np.isfinite(p)] for p in found]
+        return max(float(np.hypot(np.cos(p).mean(), np.sin(p).mean())) if p.size else 1.0 for p in phases)
 
 
 def _smoothed(data: np.ndarray, width: np.ndarray) -> np.ndarray:

@@ -13,11 +13,12 @@ import numpy as np
 
 from sunalign.abc import SupportsJudgement
 from sunalign.geometry.coordinates import ARCSEC
+from sunalign.model.curvature import ncc_curvature
 from sunalign.model.fixed_pattern import fixed_pattern
-from sunalign.model.gradient import ncc_gradient
 from sunalign.model.objective import Objective
 from sunalign.model.own_scores import above_most, score_covariance, significance_of_peak
-from sunalign.model.problem import MANY, Problem
+from sunalign.model.plane_sums import speaks_of_planes
+from sunalign.model.problem import Problem
 from sunalign.model.search_space import SearchSpace
 from sunalign.model.sharpness import as_sharp
 from sunalign.model.split_half import compared_pixel, split_half
@@ -245,7 +246,7 @@ def _levels(problem: Problem, overlap: float) -> tuple[float, float]:
 
     Finer where the reference covers so little of the target that few pixels would be left to judge by.
     """
-    finest, size = 2.0, problem.size_at(1.0)
+    finest, size = 2.0, (problem.whole or problem).size_at(1.0)
     while size / finest**2 > _LARGEST:
         finest *= 2
     if overlap < _COVERED and overlap * problem.at_level(finest).n_valid < _FEW:
@@ -276,25 +277,25 @@ def covariance(problem: Problem, space: SearchSpace, x: np.ndarray) -> np.ndarra
     shift by, whatever the sub-pixel phase, comes on top; and so does, instead of its scatter, what a sharpness that the
     images do not share moves the answer by.
 
-    For a metric that cannot judge, both are differences of its scores; see `sunalign.model.own_scores`.
+    All at the finest resolution that is climbed, which is where the answer comes from. For a metric that cannot judge,
+    both are differences of its scores; see `sunalign.model.own_scores`.
     """
-    metric, p = problem.metric, len(x)
+    metric, p, fine = problem.metric, len(x), problem.at_finest_level()
     if not isinstance(metric, SupportsJudgement):
-        fine = problem.at_finest_level()
         return score_covariance(fine, space, x, _left_out(fine, p)) + _pulled(problem, space)
-    problem = problem if problem.target.data.size <= MANY else problem.at_finest_level()
-    sampled, jacobian, mask = problem.linearized(x)
-    equations = metric.normal_equations(sampled, jacobian, problem.target.data, mask)
-    unknown = np.full((p, p), np.nan)
-    if equations.score == 0.0:
+    bent, target = fine.with_bends(x), fine.target.data
+    given = bent.sampled, fine.jacobian(x, bent.slopes), target, bent.hidden
+    (seen, expected), unknown = ncc_curvature(bent, target, fine.displacements(x)), np.full((p, p), np.nan)
+    hessian = expected if speaks_of_planes(metric) else metric.normal_equations(*given).hessian
+    if not expected.any():
         return unknown
-    target = as_sharp(sampled, problem.target.data, mask)
-    shares = metric.block_scores(sampled, jacobian, target, mask, block_shape(problem, p))
+    target = as_sharp(bent.sampled, target, bent.hidden)
+    shares = metric.block_scores(bent.sampled, given[1], target, bent.hidden, block_shape(fine, p))
     n_blocks = int(np.count_nonzero(np.any(shares != 0, axis=0)))
     if n_blocks <= p:
         return unknown
     try:
-        inverse = np.linalg.inv(_curvature(problem, x, 0.2 * space.step, equations.hessian))
+        inverse = np.linalg.inv(_curvature(seen, expected, hessian))
     except np.linalg.LinAlgError:
         return unknown
     middle = shares @ shares.T * n_blocks / (n_blocks - p)
@@ -309,25 +310,12 @@ def _pulled(problem: Problem, space: SearchSpace) -> np.ndarray:
     return np.diag([pull**2 if name.startswith("shift") else 0.0 for name in space.names])
 
 
-def _curvature(problem: Problem, x: np.ndarray, steps: np.ndarray, hessian: np.ndarray) -> np.ndarray:
-    """Minus the derivative of the gradient by the parameters, from differences over ``steps`` to either side.
-
-    At the reference's resolution, where it takes a few milliseconds; ``hessian``, Gauss-Newton's at full resolution,
-    is scaled by what the two matrices there make of each other.
-    """
-    fine = problem.at_finest_level()
-    p = len(x)
-    seen = np.empty((p, p))
-    for k in range(p):
-        offset = np.zeros(p)
-        offset[k] = steps[k]
-        low, high = (ncc_gradient(fine, x + sign * offset) for sign in (-1, 1))
-        seen[:, k] = (low - high) / (2 * steps[k])
-    expected = hessian if fine.target is problem.target else fine.normal_equations(x).hessian
+def _curvature(seen: np.ndarray, expected: np.ndarray, hessian: np.ndarray) -> np.ndarray:
+    """Gauss-Newton's matrix of a metric, scaled by what is seen of the correlation and what was expected there."""
     scale = 1 / np.sqrt(np.diag(expected))
-    ratio = np.linalg.solve(expected * np.outer(scale, scale), (seen + seen.T) / 2 * np.outer(scale, scale))
+    ratio = np.linalg.solve(expected * np.outer(scale, scale), seen * np.outer(scale, scale))
     if np.linalg.eigvals(ratio).real.min() <= _FLATTEST:
-        # No top at all, or one so flat that a difference cannot measure it.
+        # No top at all, or one so flat that nothing is known of it.
         return _FLATTEST * hessian
     curvature = hessian @ (np.diag(scale) @ ratio @ np.diag(1 / scale))
     return (curvature + curvature.T) / 2

@@ -12,7 +12,7 @@ from sunpy.map import GenericMap
 
 from sunalign.exceptions import CoverageError
 from sunalign.geometry.coordinates import ARCSEC, PixelGrid, apply_homography
-from sunalign.geometry.mapping import DirectionTransform, PixelMapping
+from sunalign.geometry.mapping import DirectionTransform, PixelMapping, homography_jacobian
 from sunalign.images import Image
 from sunalign.model.interpolation import SplineImage
 from sunalign.model.mapped_image import MappedImage, Transform
@@ -26,6 +26,9 @@ _SEPARABLE_KEYSTONE = 1e-2
 
 # By how much, as a part of it, the scale of a mapping may differ over a grid whose derivatives are taken for constant.
 _SAME_SLOPE = 1e-4
+
+
+_BENT = 0.2  # Pixels of a grid over which derivatives are differenced.
 
 
 class Reference(ABC):
@@ -102,6 +105,26 @@ class Reference(ABC):
             As in `sample_grid`.
         """
         return self.sample_with_gradient(*_grid_points(matrix, shape), columns)
+
+    def sample_grid_with_curvature(
+        self, matrix: np.ndarray, shape: tuple[int, int], columns: np.ndarray
+    ) -> Sequence[np.ndarray]:
+        """As `sample_grid_with_gradient`, with derivatives by x twice, x and y, and y twice.
+
+        By differences of the first ones over a fraction of the grid's pixels, unless overridden.
+        """
+        first = self.sample_grid_with_gradient(matrix, shape, columns)
+        changes = []
+        for offset in (_BENT, 0.0), (0.0, _BENT):
+            low, high = (
+                self.sample_grid_with_gradient(matrix @ _moved_by(sign * np.array(offset)), shape, columns)[1:]
+                for sign in (-1, 1)
+            )
+            changes.append([(b - a) / (2 * _BENT) for a, b in zip(low, high, strict=True)])
+        # By the grid's pixels; those of the target are wanted.
+        centre = (np.array((n - 1) / 2) for n in shape[::-1])
+        bent = np.tensordot(np.linalg.inv(homography_jacobian(matrix, *centre)).T, np.array(changes), 1)
+        return *first, bent[0, 0], (bent[0, 1] + bent[1, 0]) / 2, bent[1, 1]
 
     def intensities(self) -> np.ndarray | None:
         """Values from which an intensity scaling fixes its limits; `None` to use samples at the start."""
@@ -359,29 +382,35 @@ class ImageReference(Reference):
         self, matrix: np.ndarray, shape: tuple[int, int], columns: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """As `sample_grid`, with derivatives by the target pixel coordinates."""
-        axes = self._separable(matrix, shape)
-        if axes is None and self.mapping.homography is not None:
-            total = self.mapping.homography @ matrix
-            value, by_column, by_row = self.spline.sample_grid_with_gradient(total, shape)
-            j = self._jacobian_on_grid(matrix, shape)
-            return value, by_column * j[0, 0] + by_row * j[1, 0], by_column * j[0, 1] + by_row * j[1, 1]
-        if axes is None:
+        if self.mapping.homography is None:
             return super().sample_grid_with_gradient(matrix, shape, columns)
+        axes, jacobian = self._separable(matrix, shape), self._jacobian_on_grid(matrix, shape)
+        if axes is None:
+            value, by_x, by_y = self.spline.sample_grid_with_gradient(self.mapping.homography @ matrix, shape, jacobian)
+            return value, by_x, by_y
         value, by_column, by_row = self.spline.sample_separable_with_gradient(*axes)
-        # Across a separable grid the map is so nearly affine that its derivative at the centre serves everywhere.
-        cx, cy = apply_homography(matrix, (shape[1] - 1) / 2, (shape[0] - 1) / 2)
-        j = self.mapping.jacobian(cx, cy)
-        return value, by_column * np.float32(j[0, 0]), by_row * np.float32(j[1, 1])
+        by_column *= jacobian[0, 0].astype(np.float32)
+        by_row *= jacobian[1, 1].astype(np.float32)
+        return value, by_column, by_row
+
+    def sample_grid_with_curvature(
+        self, matrix: np.ndarray, shape: tuple[int, int], columns: np.ndarray
+    ) -> Sequence[np.ndarray]:
+        """As `sample_grid_with_gradient`, with the second derivatives, in closed form where the map is a homography."""
+        if self.mapping.homography is None:
+            return super().sample_grid_with_curvature(matrix, shape, columns)
+        jacobian = self._jacobian_on_grid(matrix, shape)
+        return tuple(self.spline.sample_grid_with_curvature(self.mapping.homography @ matrix, shape, jacobian))
 
     def _jacobian_on_grid(self, matrix: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-        """Derivatives of the mapping, in single precision: those at the centre where they hardly differ elsewhere."""
+        """Derivatives of the mapping, (2, 2) as at the centre where they hardly differ elsewhere, or (2, 2, ny, nx)."""
         ny, nx = shape
         corners = apply_homography(matrix, np.array([0, nx - 1, 0, nx - 1]), np.array([0, 0, ny - 1, ny - 1]))
         centre = self.mapping.jacobian(*apply_homography(matrix, (nx - 1) / 2, (ny - 1) / 2))
         change = np.abs(self.mapping.jacobian(*corners) - centre[..., None]).max()
         if change < _SAME_SLOPE * np.abs(centre).max():
-            return centre.astype(np.float32)
-        return self.mapping.jacobian(*_grid_points(matrix, shape)).astype(np.float32)
+            return centre
+        return self.mapping.jacobian(*_grid_points(matrix, shape))
 
     def _separable(self, matrix: np.ndarray, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray] | None:
         """Columns and rows of the reference that span the grid, if they do."""
@@ -443,6 +472,13 @@ def _span(grid: PixelGrid) -> str:
     tx, ty = grid.angles(np.array([0, nx - 1, 0, nx - 1]), np.array([0, 0, ny - 1, ny - 1]))
     low, high = (f"({f(tx) / ARCSEC:.0f}, {f(ty) / ARCSEC:.0f})" for f in (np.min, np.max))
     return f"{low} to {high} arcsec"
+
+
+def _moved_by(offset: np.ndarray) -> np.ndarray:
+    """3x3 matrix of a shift."""
+    moved = np.eye(3)
+    moved[:2, 2] = offset
+    return moved
 
 
 def _grid_points(matrix: np.ndarray, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:

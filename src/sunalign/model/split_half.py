@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -53,14 +54,13 @@ def split_half(judge: Objective, x: np.ndarray) -> float:
     problem = replace(judge.problem, names=names, fixed={**judge.problem.fixed, **held})
     ny, nx = problem.target.grid.shape
     checker = (np.arange(ny)[:, None] * 4 // ny + np.arange(nx) * 4 // nx) % 2 == 0
-    top_of = _top_by_equations if judge.has_normal_equations else _top_by_scores
-    tops = []
-    for ignored in (checker, ~checker):
-        half = replace(problem, target=problem.target.masked(ignored))
-        top = top_of(half, space) if half.n_valid >= _LEAST else None
-        if top is None:
-            return np.nan
-        tops.append(top)
+    halves = [replace(problem, target=problem.target.masked(ignored)) for ignored in (checker, ~checker)]
+    if min(half.n_valid for half in halves) < _LEAST:
+        return np.nan
+    found = _tops_by_equations(halves, space) if judge.has_normal_equations else _tops_by_scores(halves, space)
+    tops = [top for top in found if top is not None]
+    if len(tops) < len(halves):
+        return np.nan
     pixel, variance = compared_pixel(problem), sum(top.variance for top in tops)
     return float(np.linalg.norm(tops[0].x - tops[1].x) / np.hypot(pixel, min(np.sqrt(variance), pixel)))
 
@@ -72,9 +72,18 @@ class _Top(NamedTuple):
     variance: float
 
 
-def _top_by_equations(half: Problem, space: SearchSpace) -> _Top | None:
-    top = climb(Objective(half, space), space.start, tolerance=0.05, max_iter=10)
-    return None if top.equations.n_pixels < _LEAST else _Top(top.x, _variance(half, top))
+def _tops_by_equations(halves: Sequence[Problem], space: SearchSpace) -> Iterator[_Top | None]:
+    # What is sampled at the start is the same for all of them.
+    sampled, slopes, _ = halves[0].with_slopes(space.start)
+    known = np.isfinite(sampled + slopes[0] + slopes[1])
+    for half in halves:
+        first = half.equations(space.start, sampled, slopes, half.target_mask | ~known)
+        top = climb(Objective(half, space), space.start, tolerance=0.05, max_iter=10, first=first)
+        yield None if top.equations.n_pixels < _LEAST else _Top(top.x, _variance(half, top))
+
+
+def _tops_by_scores(halves: Sequence[Problem], space: SearchSpace) -> Iterator[_Top | None]:
+    return (_top_by_scores(half, space) for half in halves)
 
 
 def _top_by_scores(half: Problem, space: SearchSpace) -> _Top | None:

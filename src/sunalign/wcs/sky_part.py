@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -51,6 +50,7 @@ class SkyPart:
     latpole: float = 90.0
     pv: tuple[tuple[int, int, float], ...] = ()
     distorted: WCS | None = None
+    _made: dict[Any, WCS] = field(default_factory=dict, repr=False)
 
     @classmethod
     def from_wcs(cls, wcs: WCS, name: str = "The WCS", *, plausible: bool = True) -> SkyPart:
@@ -181,8 +181,15 @@ class SkyPart:
         """
         return np.hypot.reduce(np.linalg.pinv(self.rows) @ difference, axis=0)
 
-    @cached_property
+    @property
     def _projection(self) -> WCS:
+        # Kept by all that are made of one another by `replace`, most of which differ in their rows alone.
+        key = (self.ctype, *map(float, self.crval), repr(self.lonpole), self.latpole, self.pv)
+        if key not in self._made:
+            self._made[key] = self._make_projection()
+        return self._made[key]
+
+    def _make_projection(self) -> WCS:
         # A WCS whose pixel coordinates (from 1, CRPIX = 0) are the plane's.
         plane = WCS(naxis=2)
         plane.wcs.ctype = list(self.ctype)
