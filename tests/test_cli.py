@@ -137,7 +137,9 @@ def test_values_keep_their_type():
 def test_a_progress_bar_on_a_terminal_only(files, capsys, monkeypatch):
     asked = []
     align = sunalign.align
-    monkeypatch.setattr(sunalign, "align", lambda *a, progress, **k: asked.append(progress) or align(*a, **k))
+    monkeypatch.setattr(
+        "sunalign.alignment.align.align", lambda *a, progress, **k: asked.append(progress) or align(*a, **k)
+    )
     _align(files)
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     _align(files)
@@ -212,7 +214,7 @@ def test_files_that_are_no_images(saved, capsys, tmp_path):
 
 @pytest.mark.parametrize("option", ["-o", "--plot", "--json", "--report"])
 def test_an_output_that_exists_is_refused_before_anything_is_computed(files, capsys, monkeypatch, option):
-    monkeypatch.setattr(sunalign, "align", lambda *a, **k: pytest.fail("It computed."))
+    monkeypatch.setattr("sunalign.alignment.align.align", lambda *a, **k: pytest.fail("It computed."))
     path = files / {"-o": "o.fits", "--plot": "p.png", "--json": "j.json", "--report": "r.html"}[option]
     path.write_text("mine")
     said = _error(capsys, "align", files / "raster.fits", files / "imager.fits", option, path)
@@ -243,7 +245,7 @@ def test_an_unforeseen_error_has_no_traceback_either(saved, capsys, monkeypatch)
     def broken(*_, **__):
         raise ZeroDivisionError("division by zero")
 
-    monkeypatch.setattr(sunalign, "align", broken)
+    monkeypatch.setattr("sunalign.alignment.align.align", broken)
     assert "ZeroDivisionError: division by zero. Run it again with --debug" in _error(
         capsys, "align", saved / "raster.fits", saved / "imager.fits"
     )
@@ -478,7 +480,7 @@ def _closed(folder):
 @pytest.mark.parametrize(("option", "name"), [("-o", "o.fits"), ("--plot", "p.png"), ("--json", "j.json"),
                                               ("--report", "r.html")])  # fmt: skip
 def test_a_closed_folder_is_found_before_the_fit(files, capsys, monkeypatch, option, name):
-    monkeypatch.setattr(sunalign, "align", lambda *a, **k: pytest.fail("It computed."))
+    monkeypatch.setattr("sunalign.alignment.align.align", lambda *a, **k: pytest.fail("It computed."))
     folder = _closed(files)
     said = _error(capsys, "align", files / "raster.fits", files / "imager.fits", option, f"{folder}/{name}")
     assert f"{name} cannot be written to {folder}, where you may not create files" in said

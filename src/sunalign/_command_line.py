@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import ast
+import sys
+from collections.abc import Iterable
 from typing import Any
 
 import astropy.units as u
@@ -14,6 +16,8 @@ __all__ = [
     "GOOD",
     "USAGE",
     "UsageError",
+    "add_plugin_options",
+    "keywords_of",
     "read_angle",
     "read_bounds",
     "read_duration",
@@ -33,11 +37,75 @@ class UsageError(Exception):
     """The command line makes no sense."""
 
 
+def add_plugin_options(parser: Any) -> None:
+    """Define how plugins are chosen, and how the work is done.
+
+    Parameters
+    ----------
+    parser : `argparse.ArgumentParser`, or a group of arguments of one
+    """
+    parser.add_argument("--optimizer", metavar="NAME")
+    parser.add_argument("--metric", metavar="NAME")
+    parser.add_argument("--scaling", metavar="NAME", help="of the intensities: sqrt, log or linear")
+    parser.add_argument("--set", type=read_setting, nargs="+", action="extend", default=[], metavar="KEY=VALUE",
+                        dest="settings", help="options of the plugins, such as n_neighbors=60")  # fmt: skip
+    parser.add_argument("--n-jobs", type=int, metavar="N", help="worker processes; -1 for one a core")
+    parser.add_argument("-q", "--no-progress", action="store_true", help="no progress bar")
+
+
+def keywords_of(options: argparse.Namespace, names: Iterable[str], **others: Any) -> dict[str, Any]:
+    """Arguments for Python; what was not given is left to its defaults.
+
+    Parameters
+    ----------
+    options : `argparse.Namespace`
+        With what `add_plugin_options` defines.
+    names : iterable of `str`
+        Of those that are called the same in Python.
+    **others
+        Further arguments; `None` for one that was not given.
+
+    Raises
+    ------
+    UsageError
+        If one of them is given by ``--set`` too.
+    """
+    named = {name: getattr(options, name) for name in names} | others
+    named |= {
+        "on_doubt": "ignore",  # The summary and the exit code say it.
+        "progress": not options.no_progress and sys.stderr.isatty(),
+    }
+    loose = dict(options.settings)
+    twice = sorted({*named} & {*loose})
+    if twice:
+        raise UsageError(f"{', '.join(twice)} cannot be given by --set; see '{options.parser.prog} --help'.")
+    return {key: value for key, value in named.items() if value is not None} | loose
+
+
 def read_names(text: str) -> tuple[str, ...]:
+    """Words of a list.
+
+    Parameters
+    ----------
+    text : `str`
+        Separated by commas; empty ones do not count.
+    """
     return tuple(word.strip() for word in text.split(",") if word.strip())
 
 
 def read_hdus(text: str) -> str | tuple[int | str, ...]:
+    """Which images of a file.
+
+    Parameters
+    ----------
+    text : `str`
+        ``same-pointing``, ``all``, or numbers and EXTNAMEs separated by commas.
+
+    Returns
+    -------
+    `str` or `tuple`
+        As ``hdus=`` of `sunalign.correct` takes it.
+    """
     if text in ("same-pointing", "all"):
         return text
     words = read_names(text)
@@ -47,6 +115,13 @@ def read_hdus(text: str) -> str | tuple[int | str, ...]:
 
 
 def read_pixels(text: str) -> float:
+    """Positive number of pixels.
+
+    Parameters
+    ----------
+    text : `str`
+        Without a unit.
+    """
     try:
         value = float(text)
     except ValueError:
@@ -57,10 +132,24 @@ def read_pixels(text: str) -> float:
 
 
 def read_angle(text: str) -> u.Quantity:
+    """Angle; one without a unit is refused.
+
+    Parameters
+    ----------
+    text : `str`
+        Such as ``60arcsec``.
+    """
     return _quantity(text, u.arcsec, "60arcsec")
 
 
 def read_duration(text: str) -> u.Quantity:
+    """Length of time; one without a unit is refused.
+
+    Parameters
+    ----------
+    text : `str`
+        Such as ``20min``.
+    """
     return _quantity(text, u.s, "20min")
 
 
@@ -77,7 +166,13 @@ def _quantity(text: str, unit: u.UnitBase, example: str) -> u.Quantity:
 
 
 def read_value(text: str) -> Any:
-    """Python literal, else Quantity, else the text itself."""
+    """Python literal, else Quantity, else the text itself.
+
+    Parameters
+    ----------
+    text : `str`
+        Such as ``3``, ``'sqrt'``, ``(1, 2)``, ``60arcsec`` or ``sqrt``.
+    """
     try:
         return ast.literal_eval(text)
     except (ValueError, SyntaxError, TypeError):
@@ -89,6 +184,13 @@ def read_value(text: str) -> Any:
 
 
 def read_setting(text: str) -> tuple[str, Any]:
+    """Option of a plugin and its value.
+
+    Parameters
+    ----------
+    text : `str`
+        ``KEY=VALUE``, where dashes in the key are underscores.
+    """
     key, equals, value = text.partition("=")
     if not equals or not key.strip().replace("-", "_").isidentifier():
         raise argparse.ArgumentTypeError(f"{text!r} is not KEY=VALUE; give files before this option")
@@ -96,6 +198,17 @@ def read_setting(text: str) -> tuple[str, Any]:
 
 
 def read_bounds(text: str) -> tuple[str, tuple[Any, ...]]:
+    """Name of a parameter and the bounds that it is sought in.
+
+    Parameters
+    ----------
+    text : `str`
+        ``NAME=LOW,HIGH``; shifts and the rotation with units.
+
+    Returns
+    -------
+    `str`, `tuple`
+    """
     name, equals, pair = text.partition("=")
     values = tuple(read_value(value.strip()) for value in pair.split(","))
     if not equals or len(values) != 2 or any(isinstance(value, str) for value in values):

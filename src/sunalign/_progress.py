@@ -13,7 +13,17 @@ Progress = bool | Callable[..., Any] | None
 
 
 def tracked(items: Iterable[T], progress: Progress, description: str) -> Iterable[T]:
-    """Show how far an iteration is on a bar made by tqdm, or by a callable like it; the items alone otherwise."""
+    """Show how far an iteration is on a bar made by tqdm, or by a callable like it; the items alone otherwise.
+
+    Parameters
+    ----------
+    items : iterable
+        Its length is that of the bar, if it has one.
+    progress : `bool`, callable or `None`
+        `None` and False show nothing, True a bar of tqdm; a callable takes what `tqdm.tqdm` takes.
+    description : `str`
+        Stands before the bar.
+    """
     if not progress:
         return items
     shown: Iterable[T] = bar_maker(progress)(items, desc=description)
@@ -22,7 +32,18 @@ def tracked(items: Iterable[T], progress: Progress, description: str) -> Iterabl
 
 @contextmanager
 def reporter(progress: Progress) -> Iterator[Callable[[int, float], None] | None]:
-    """Show evaluations on a bar made by tqdm, or by a callable like it; nothing for `None` or False."""
+    """Show evaluations on a bar made by tqdm, or by a callable like it; nothing for `None` or False.
+
+    Parameters
+    ----------
+    progress : `bool`, callable or `None`
+        As in `tracked`.
+
+    Returns
+    -------
+    context manager
+        Of a function of the evaluations spent so far, and the best score among them; or of `None`.
+    """
     if not progress:
         yield None
         return
@@ -42,6 +63,13 @@ def reporter(progress: Progress) -> Iterator[Callable[[int, float], None] | None
 
 
 def bar_maker(progress: Progress) -> Callable[..., Any]:
+    """What makes bars.
+
+    Parameters
+    ----------
+    progress : True or callable
+        A callable takes what `tqdm.tqdm` takes.
+    """
     if progress is True:
         from tqdm.auto import tqdm
 

@@ -112,7 +112,15 @@ class ReferenceBuilder(Plugin):
 
     @abstractmethod
     def build(self, references: Sequence[Any], target: Image) -> Reference | Image:
-        """Build from one or more images (`~sunpy.map.GenericMap`, path, ...; see `sunalign.images.to_image`)."""
+        """Make the reference.
+
+        Parameters
+        ----------
+        references : sequence
+            One image or more, each a `~sunpy.map.GenericMap`, a path, or what else `sunalign.images.to_image` takes.
+        target : `~sunalign.images.Image`
+            At whose pixels the reference will be sampled.
+        """
 
 
 class Corrector(Plugin):
@@ -153,7 +161,14 @@ class Corrector(Plugin):
 
 
 class ShiftSurface(NamedTuple):
-    """Scores at every integer shift; element ``[j, i]`` belongs to the shift ``(dx[i], dy[j])`` in pixels."""
+    """Scores at every integer shift; element ``[j, i]`` belongs to the shift ``(dx[i], dy[j])`` in pixels.
+
+    Parameters
+    ----------
+    scores, overlap : `numpy.ndarray`, shape (n_y, n_x)
+        Score, and the number of pixels that were compared.
+    dx, dy : `numpy.ndarray`, shapes (n_x,) and (n_y,)
+    """
 
     scores: np.ndarray
     overlap: np.ndarray
@@ -162,11 +177,17 @@ class ShiftSurface(NamedTuple):
 
 
 class NormalEquations(NamedTuple):
-    """Score and its second-order model in p parameters at one point.
+    """Score and its second-order model in p parameters at one point; ``solve(hessian, gradient)`` is the step uphill.
 
-    ``hessian`` is the Gauss-Newton approximation of minus the second derivative of the metric's quadratic form,
-    ``gradient`` the right-hand side, so that ``solve(hessian, gradient)`` is the step uphill. ``n_pixels`` is how many
-    pixels were compared.
+    Parameters
+    ----------
+    score : `float`
+    gradient : `numpy.ndarray`, shape (p,)
+        Right-hand side.
+    hessian : `numpy.ndarray`, shape (p, p)
+        Gauss-Newton approximation of minus the second derivative of the metric's quadratic form.
+    n_pixels : `int`
+        How many pixels were compared.
     """
 
     score: float
@@ -188,10 +209,17 @@ class SupportsShiftSurface(Protocol):
         margin: tuple[int, int],
         min_overlap: float,
     ) -> ShiftSurface:
-        """Score the target at every shift of up to ``margin = (my, mx)`` pixels.
+        """Score the target at every shift.
 
-        ``reference`` has shape ``(ny + 2 my, nx + 2 mx)``: the target's grid widened by the margin on every side.
-        Shifts with less than ``min_overlap`` of the target's valid pixels are -inf.
+        Parameters
+        ----------
+        reference, reference_mask : `numpy.ndarray`, shape (ny + 2 my, nx + 2 mx)
+            On the target's grid, widened by the margin on every side.
+        target, target_mask : `numpy.ndarray`, shape (ny, nx)
+        margin : `tuple` of `int`
+            Largest shifts ``(my, mx)``, in pixels.
+        min_overlap : `float`
+            Shifts that compare a smaller part of the target's valid pixels are -inf.
         """
 
 
@@ -202,7 +230,15 @@ class SupportsGaussNewton(Protocol):
     def normal_equations(
         self, reference: np.ndarray, jacobian: np.ndarray, target: np.ndarray, mask: np.ndarray
     ) -> NormalEquations:
-        """``jacobian`` has shape (p, ny, nx): derivative of every reference sample by every parameter."""
+        """Score and the step uphill.
+
+        Parameters
+        ----------
+        reference, target, mask
+            As in `Metric.score`.
+        jacobian : `numpy.ndarray`, shape (p, ny, nx)
+            Derivative of every reference sample by every parameter.
+        """
 
 
 @runtime_checkable
@@ -216,11 +252,27 @@ class SupportsJudgement(SupportsShiftSurface, SupportsGaussNewton, Protocol):
     def block_scores(
         self, reference: np.ndarray, jacobian: np.ndarray, target: np.ndarray, mask: np.ndarray, block: tuple[int, int]
     ) -> np.ndarray:
-        """Every block's share of the gradient, shape (p, n_blocks), from which errors are estimated.
+        """Every block's share of the gradient, from which errors are estimated.
 
-        ``reference``, ``jacobian``, ``target`` and ``mask`` are those of `SupportsGaussNewton.normal_equations`, whose
-        ``gradient`` is the sum of all shares; ``block`` is ``(height, width)`` in pixels.
+        Parameters
+        ----------
+        reference, jacobian, target, mask
+            As in `SupportsGaussNewton.normal_equations`.
+        block : `tuple` of `int`
+            Height and width of a block, in pixels.
+
+        Returns
+        -------
+        `numpy.ndarray`, shape (p, n_blocks)
+            Its sum over the blocks is the gradient of the normal equations.
         """
 
     def significance(self, score: float, other: float, n_pixels: int) -> float:
-        """By how many standard errors a score exceeds another, both of ``n_pixels`` pixels."""
+        """By how many standard errors a score exceeds another.
+
+        Parameters
+        ----------
+        score, other : `float`
+        n_pixels : `int`
+            How many pixels either was made of.
+        """

@@ -285,7 +285,13 @@ class Correction:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Correction:
-        """Inverse of `to_dict`."""
+        """Inverse of `to_dict`.
+
+        Parameters
+        ----------
+        values : mapping
+            Of plain numbers: angles in arcsec, the matrix without unit.
+        """
         try:
             covariance = values.get("covariance")
             return cls(

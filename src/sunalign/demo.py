@@ -90,7 +90,18 @@ def _check(directory: str | os.PathLike[str], overwrite: bool) -> None:
 
 
 def drawn_error(seed: int) -> PointingError:
-    """Pointing error as large as those of real rasters."""
+    """Pointing error as large as those of real rasters.
+
+    Parameters
+    ----------
+    seed : `int`
+        0 or larger; the same seed draws the same error.
+
+    Returns
+    -------
+    `~sunalign.simulate.PointingError`
+        Shifts of up to 45 arcsec, scales of up to 3 %, a rotation of up to 0.8 degrees.
+    """
     from sunalign.simulate import PointingError
 
     if seed < 0:
@@ -192,7 +203,19 @@ def _save(figure: Figure, path: Path) -> None:
 
 
 def comparison(result: AlignmentResult, error: PointingError) -> str:
-    """Table of what was injected and what was found."""
+    """Table of what was injected and what was found.
+
+    Parameters
+    ----------
+    result : `~sunalign.AlignmentResult`
+    error : `~sunalign.simulate.PointingError`
+        What was injected.
+
+    Returns
+    -------
+    `str`
+        A line for each parameter, with by how many standard deviations it is off.
+    """
     lines = [f"  {'':9}{'injected':>10}    {'recovered':26}off by"]
     for name in PARAMETERS:
         injected = float(u.Quantity(getattr(error, name)).to_value(UNITS[name]))

@@ -36,9 +36,10 @@ class AlignmentError(ValueError):
 class AlignmentDoubtError(AlignmentError):
     """The alignment ended with a doubtful answer and ``on_doubt="raise"`` was asked for.
 
-    Attributes
+    Parameters
     ----------
-    result : `~sunalign.AlignmentResult`
+    message : `str`
+    result : `~sunalign.AlignmentResult`, optional
         What was found.
     """
 
@@ -105,7 +106,13 @@ class WorkerError(RuntimeError):
 
 
 def describe_error(error: BaseException) -> str:
-    """Class and first line of another error, without a full stop, to be part of a sentence."""
+    """Class and first line of another error, without a full stop, to be part of a sentence.
+
+    Parameters
+    ----------
+    error : `BaseException`
+        Of its text the first line is taken, and of that 200 characters.
+    """
     text = (str(error).strip().splitlines() or [""])[0].rstrip(".")
     text = text if len(text) <= 200 else f"{text[:200]}..."
     return f"{type(error).__name__}: {text}" if text else type(error).__name__

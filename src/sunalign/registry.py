@@ -29,6 +29,13 @@ KINDS: dict[type[Plugin], tuple[str, str]] = {
 
 @cache
 def advertised(group: str) -> dict[str, tuple[EntryPoint, ...]]:
+    """Entry points of one group by name; more than one where packages claim the same name.
+
+    Parameters
+    ----------
+    group : `str`
+        Such as ``"sunalign.metrics"``.
+    """
     # Python 3.11 can list one entry point twice when a path occurs twice on sys.path, hence the dict on
     # (name, value, distribution). Order is not promised, hence the sort.
     unique = {(ep.name, ep.value, _distribution(ep)): ep for ep in entry_points(group=group)}
@@ -48,7 +55,13 @@ def _distribution(ep: EntryPoint) -> str:
 
 
 def names(kind: type[Plugin]) -> tuple[str, ...]:
-    """Names of the installed plugins of one kind, sorted; nothing is imported."""
+    """Names of the installed plugins of one kind, sorted; nothing is imported.
+
+    Parameters
+    ----------
+    kind : class
+        One of the four of `sunalign.abc`, such as `~sunalign.abc.Metric`.
+    """
     return tuple(sorted(advertised(KINDS[kind][0])))
 
 
@@ -113,7 +126,20 @@ def load(kind: type[P], name: str) -> type[P]:
 
 
 def resolve(kind: type[P], choice: str | type[P] | P) -> type[P] | P:
-    """Turn a name into its class; let a class or an instance of the right kind through."""
+    """Turn a name into its class; let a class or an instance of the right kind through.
+
+    Parameters
+    ----------
+    kind : class
+        As in `names`.
+    choice : `str`, class or `~sunalign.abc.Plugin`
+        Only a name has its module imported.
+
+    Raises
+    ------
+    TypeError
+        If it is of another kind.
+    """
     _, word = KINDS[kind]
     if isinstance(choice, str):
         return load(kind, choice)
@@ -126,7 +152,13 @@ def resolve(kind: type[P], choice: str | type[P] | P) -> type[P] | P:
 
 
 def name_of(plugin: Plugin) -> str:
-    """The name a plugin is registered under, else its class name."""
+    """The name a plugin is registered under, else its class name.
+
+    Parameters
+    ----------
+    plugin : `~sunalign.abc.Plugin`
+        Of any kind.
+    """
     for kind, (group, _) in KINDS.items():
         if isinstance(plugin, kind):
             target = f"{type(plugin).__module__}:{type(plugin).__qualname__}"

@@ -173,13 +173,34 @@ class AlignmentResult:
         fig: Figure | None = None,
         annotate: bool = True,
     ) -> Figure:
-        """Reference with the target's contours before and after; see `sunalign.visualization.plot_alignment`."""
+        """Draw the reference with the target's contours before and after; see `sunalign.visualization.plot_alignment`.
+
+        Parameters
+        ----------
+        levels : sequence of `float`
+            Percentiles of the target, lightly smoothed, at which contours are drawn.
+        axes : `~astropy.visualization.wcsaxes.WCSAxes` or two of them, optional
+            In the reference's coordinates: one gets both sets of contours, two get before and after. By default two are
+            made.
+        fig : `~matplotlib.figure.Figure`, optional
+            Figure to make the axes in.
+        annotate : `bool`
+            Whether titles and labels are written.
+        """
         from sunalign.visualization import plot_alignment
 
         return plot_alignment(self, levels=levels, axes=axes, fig=fig, annotate=annotate)
 
     def plot_history(self, *, fig: Figure | None = None, annotate: bool = True) -> Figure:
-        """Trials in parameter space, coloured by score; see `sunalign.visualization.plot_history`."""
+        """Draw trials in parameter space, coloured by score; see `sunalign.visualization.plot_history`.
+
+        Parameters
+        ----------
+        fig : `~matplotlib.figure.Figure`, optional
+            Figure to draw in; a new one by default.
+        annotate : `bool`
+            Whether titles and labels are written.
+        """
         from sunalign.visualization import plot_history
 
         return plot_history(self, fig=fig, annotate=annotate)
@@ -192,25 +213,65 @@ class AlignmentResult:
         fig: Figure | None = None,
         annotate: bool = True,
     ) -> Figure:
-        """Score and best score by evaluation or iteration; see `sunalign.visualization.plot_convergence`."""
+        """Draw score and best score by evaluation or iteration; see `sunalign.visualization.plot_convergence`.
+
+        Parameters
+        ----------
+        against : `str`
+            ``"evaluation"`` or ``"iteration"``.
+        axes : `~matplotlib.axes.Axes`, optional
+            Where to draw; new ones by default.
+        fig : `~matplotlib.figure.Figure`, optional
+            Figure to make them in.
+        annotate : `bool`
+            Whether title and labels are written.
+        """
         from sunalign.visualization import plot_convergence
 
         return plot_convergence(self, against=against, axes=axes, fig=fig, annotate=annotate)
 
     def plot_surface(self, *, axes: Axes | None = None, fig: Figure | None = None, annotate: bool = True) -> Figure:
-        """Scores over the shifts and the error ellipse; see `sunalign.visualization.plot_surface`."""
+        """Draw scores over the shifts, and the error ellipse; see `sunalign.visualization.plot_surface`.
+
+        Parameters
+        ----------
+        axes : `~matplotlib.axes.Axes`, optional
+            Where to draw; new ones by default.
+        fig : `~matplotlib.figure.Figure`, optional
+            Figure to make them in.
+        annotate : `bool`
+            Whether title and labels are written.
+        """
         from sunalign.visualization import plot_surface
 
         return plot_surface(self, axes=axes, fig=fig, annotate=annotate)
 
     def plot_residual(self, *, axes: Any = None, fig: Figure | None = None, annotate: bool = True) -> Figure:
-        """Reference, target and what is left; see `sunalign.visualization.plot_residual`."""
+        """Draw the reference, the target and what is left; see `sunalign.visualization.plot_residual`.
+
+        Parameters
+        ----------
+        axes : three `~astropy.visualization.wcsaxes.WCSAxes`, optional
+            On the target's pixels; made by default.
+        fig : `~matplotlib.figure.Figure`, optional
+            Figure to make them in.
+        annotate : `bool`
+            Whether titles and labels are written.
+        """
         from sunalign.visualization import plot_residual
 
         return plot_residual(self, axes=axes, fig=fig, annotate=annotate)
 
     def plot_pointing(self, *, fig: Figure | None = None, annotate: bool = True) -> Figure:
-        """Pointing of the columns and what it takes from the residual; see `sunalign.visualization.plot_pointing`."""
+        """Draw the pointing of the columns and its share of the residual; see `sunalign.visualization.plot_pointing`.
+
+        Parameters
+        ----------
+        fig : `~matplotlib.figure.Figure`, optional
+            Figure to draw in; a new one by default.
+        annotate : `bool`
+            Whether titles and labels are written.
+        """
         from sunalign.visualization import plot_pointing
 
         return plot_pointing(self, fig=fig, annotate=annotate)
@@ -225,7 +286,23 @@ class AlignmentResult:
         annotate: bool = True,
         overwrite: bool = False,
     ) -> FuncAnimation:
-        """Corrected target and reference in turn, as a GIF if asked for; see `sunalign.visualization.blink`."""
+        """Show the corrected target and the reference in turn; see `sunalign.visualization.blink`.
+
+        Parameters
+        ----------
+        path : path-like, optional
+            GIF to be written; none by default.
+        interval : `float`
+            Milliseconds for which each is shown.
+        dpi : `float`
+            Dots an inch of what is written.
+        fig : `~matplotlib.figure.Figure`, optional
+            Figure to draw in; a new one by default.
+        annotate : `bool`
+            Whether titles and labels are written.
+        overwrite : `bool`
+            Whether a file that exists is replaced.
+        """
         from sunalign.visualization import blink
 
         return blink(self, path, interval=interval, dpi=dpi, fig=fig, annotate=annotate, overwrite=overwrite)
@@ -237,7 +314,17 @@ class AlignmentResult:
         overwrite: bool = False,
         progress: bool | Callable[..., Any] | None = None,
     ) -> Path:
-        """Write all of it as one HTML page, and as JSON beside it; see `sunalign.visualization.report.write_report`."""
+        """Write all of it as one HTML page, and as JSON beside it; see `sunalign.visualization.report.write_report`.
+
+        Parameters
+        ----------
+        path : path-like
+            Of the page, ``.html``; its JSON has the same name.
+        overwrite : `bool`
+            Whether files that exist are replaced.
+        progress : `bool` or callable, optional
+            Bar over the figures: True for tqdm's, or what makes one like it.
+        """
         from sunalign.visualization.report import write_report
 
         return write_report(self, path, overwrite=overwrite, progress=progress)

@@ -105,15 +105,15 @@ def to_affine_params(correction: Correction, target: Any, reference: Any) -> Aff
     """
     old, new = to_image(target).grid, to_image(reference).grid
     pixels = _sample(old)
-    seen = np.array(new.from_directions(correction.sky_matrix @ old.to_directions(*pixels)))
-    if not np.isfinite(seen).all():
+    moved = np.array(new.from_directions(correction.sky_matrix @ old.to_directions(*pixels)))
+    if not np.isfinite(moved).all():
         raise CorrectionError("Parts of the target are not on the reference's sky; check the pointing of both.")
-    offset = (seen - pixels).mean(axis=1)
-    if _largest(seen - pixels - offset[:, None]) < _CURVATURE:
+    offset = (moved - pixels).mean(axis=1)
+    if _largest(moved - pixels - offset[:, None]) < _CURVATURE:
         return AffineParams(translation=offset)
     design = np.vstack([pixels, np.ones(pixels.shape[1])])
-    affine = np.linalg.lstsq(design.T, seen.T, rcond=None)[0].T
-    residual = _largest(affine @ design - seen)
+    affine = np.linalg.lstsq(design.T, moved.T, rcond=None)[0].T
+    residual = _largest(affine @ design - moved)
     if residual > _TOLERANCE:
         raise CorrectionError(
             f"An affine map of pixels misses the correction by {residual:.3g} pixels of the reference, more than "
@@ -141,13 +141,13 @@ def from_affine_params(params: _Affine, target: Any, reference: Any) -> Correcti
     old, new = to_image(target).grid, to_image(reference).grid
     linear = np.asarray(params.rotation_matrix, float) * np.asarray(params.scale, float)
     centre = np.array(old.centre)
-    seen = linear @ centre + np.asarray(params.translation, float)
-    start, end = (np.ravel(grid.angles(*pixel)) for grid, pixel in ((old, centre), (new, seen)))
+    moved = linear @ centre + np.asarray(params.translation, float)
+    start, end = (np.ravel(grid.angles(*pixel)) for grid, pixel in ((old, centre), (new, moved)))
     before = old.jacobian(*centre)
     turn = np.round((end[0] - start[0]) / (2 * np.pi)) * np.array([2 * np.pi, 0])
     return Correction(
         shift=(end - start - turn) / ARCSEC * u.arcsec,
-        matrix=new.jacobian(*seen) @ linear @ np.linalg.inv(before),
+        matrix=new.jacobian(*moved) @ linear @ np.linalg.inv(before),
         pivot=start / ARCSEC * u.arcsec,
         axes=before / np.hypot(*before),
     )

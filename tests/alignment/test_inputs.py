@@ -54,9 +54,21 @@ def align(target=TARGET, reference=REFERENCE, **options):
     return sunalign.align(target, reference, **{"max_shift": MAX_SHIFT} | options)
 
 
-def without(*keys):
-    header = small_header(DATA.shape)
-    return {key: value for key, value in header.items() if key not in keys}
+def header_of(*without, **cards):
+    """Header of the small image with some cards replaced, or left out."""
+    header = small_header(DATA.shape) | {key.lower(): value for key, value in cards.items()}
+    return {key: value for key, value in header.items() if key not in without}
+
+
+def given(*without, **cards):
+    """The small image with such a header."""
+    return DATA, header_of(*without, **cards)
+
+
+def write(path, data=DATA, **cards):
+    """The small image, or other data, as a FITS file."""
+    fits.PrimaryHDU(data, fits.Header({key.upper(): value for key, value in header_of(**cards).items()})).writeto(path)
+    return path
 
 
 # Plugins that misbehave.
@@ -92,85 +104,32 @@ class Breaking(Optimizer):
         raise KeyError("shift_z")
 
 
-@plugin
-class Returning(Optimizer):
+def returning(name, answer):
+    """An optimizer that returns what ``answer`` makes of the space."""
+
     def maximize(self, objective, space, *, rng):
-        return self.answer(objective, space)
+        return answer(space)
 
-    def answer(self, objective, space):
-        return None
-
-
-@plugin
-class ReturningArray(Returning):
-    def answer(self, objective, space):
-        return np.zeros((500, 500))
+    return plugin(type(name, (Optimizer,), {"maximize": maximize}))()
 
 
-@plugin
-class ReturningNoScore(Returning):
-    def answer(self, objective, space):
-        return OptimizeResult(x=space.start)
+def found(**fields):
+    return OptimizeResult(**{"fun": 0.5, "success": True, "message": ""} | fields)
 
 
-@plugin
-class ReturningNaN(Returning):
-    def answer(self, objective, space):
-        return OptimizeResult(x=space.start * np.nan, fun=0.5, success=True, message="")
+def building(name, answer):
+    """A reference builder that returns what ``answer`` makes of its one reference."""
 
+    def build(self, references, target):
+        return answer(references[0])
 
-@plugin
-class ReturningNaNScore(Returning):
-    def answer(self, objective, space):
-        return OptimizeResult(x=space.start, fun=np.nan, success=True, message="")
-
-
-@plugin
-class ReturningOutside(Returning):
-    def answer(self, objective, space):
-        return OptimizeResult(x=space.upper + 1, fun=0.5, success=True, message="")
-
-
-@plugin
-class ReturningTooMany(Returning):
-    def answer(self, objective, space):
-        return OptimizeResult(x=np.zeros(5), fun=0.5, success=True, message="")
-
-
-@plugin
-class ReturningWords(Returning):
-    def answer(self, objective, space):
-        return OptimizeResult(x=["left", "right"], fun=0.5, success=True, message="")
-
-
-@plugin
-class ReturningWordsForScore(Returning):
-    def answer(self, objective, space):
-        return OptimizeResult(x=space.start, fun="good", success=True, message="")
+    return plugin(type(name, (ReferenceBuilder,), {"build": build}))()
 
 
 @plugin
 class BreakingBuilder(ReferenceBuilder):
     def build(self, references, target):
         raise AttributeError("'NoneType' object has no attribute 'wcs'")
-
-
-@plugin
-class Empty(ReferenceBuilder):
-    def build(self, references, target):
-        return None
-
-
-@plugin
-class BareArray(ReferenceBuilder):
-    def build(self, references, target):
-        return references[0].data
-
-
-@plugin
-class AllNaN(ReferenceBuilder):
-    def build(self, references, target):
-        return references[0].data * np.nan, references[0].wcs
 
 
 @plugin
@@ -202,8 +161,7 @@ class SecondBudget(NCC):
 
 
 def truncated(folder):
-    path = folder / "cut.fits"
-    fits.PrimaryHDU(DATA, fits.Header({k.upper(): v for k, v in small_header(DATA.shape).items()})).writeto(path)
+    path = write(folder / "cut.fits")
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) // 2])
     return path
@@ -247,16 +205,9 @@ NAN = np.full(DATA.shape, np.nan)
 # Coordinates that cannot be, through every door.
 
 
-def header_file(folder, data=DATA, name="given.fits", **cards):
-    path = folder / name
-    header = {k.upper(): v for k, v in small_header(DATA.shape).items()} | cards
-    fits.PrimaryHDU(data, fits.Header(header)).writeto(path)
-    return path
-
-
 def wcs_of(**cards):
     """A WCS that may be unusable: one made from a header would refuse at once."""
-    header = small_header(DATA.shape) | {key.lower(): value for key, value in cards.items()}
+    header = header_of(**cards)
     wcs = WCS(naxis=2)
     for i in (1, 2):
         for name in ("ctype", "cunit", "crpix", "crval", "cdelt"):
@@ -269,11 +220,11 @@ def wcs_of(**cards):
 
 #: Door to what it makes of the small image with other cards in its header.
 DOORS = {
-    "map": lambda _, **cards: sunpy.map.Map(DATA, small_header(DATA.shape) | {k.lower(): v for k, v in cards.items()}),
-    "data and header": lambda _, **cards: (DATA, small_header(DATA.shape) | {k.lower(): v for k, v in cards.items()}),
+    "map": lambda _, **cards: sunpy.map.Map(*given(**cards)),
+    "data and header": lambda _, **cards: given(**cards),
     "data and WCS": lambda _, **cards: (DATA, wcs_of(**cards)),
     "cube": lambda _, **cards: NDCube(DATA, wcs_of(**cards)),
-    "file": header_file,
+    "file": lambda folder, **cards: write(folder / "given.fits", **cards),
 }
 
 #: Fault to (cards, words for an image, words for a correction).
@@ -315,33 +266,23 @@ FAULTS = {
 CORRECTION = Correction.from_parameters(3 * u.arcsec, -2 * u.arcsec)
 
 
+#: What an image is wanted for to the class of the error, and what is done with it.
+USES = {
+    "as target": (ImageError, align),
+    "as reference": (ImageError, lambda image: align(reference=image)),
+    "to correct": (CorrectionError, lambda image: sunalign.correct(image, CORRECTION)),
+}
+
+
 def fault_cases():
     for fault, (cards, image_words, words) in FAULTS.items():
         for door, make in DOORS.items():
-            yield (
-                f"{fault}, {door} as target",
-                (
-                    lambda folder, make=make, cards=cards: align(make(folder, **cards)),
-                    ImageError,
-                    image_words,
-                ),
-            )
-            yield (
-                f"{fault}, {door} as reference",
-                (
-                    lambda folder, make=make, cards=cards: align(reference=make(folder, **cards)),
-                    ImageError,
-                    image_words,
-                ),
-            )
-            yield (
-                f"{fault}, {door} to correct",
-                (
-                    lambda folder, make=make, cards=cards: sunalign.correct(make(folder, **cards), CORRECTION),
-                    CorrectionError,
-                    words,
-                ),
-            )
+            for name, (cls, use) in USES.items():
+
+                def act(folder, make=make, cards=cards, use=use):
+                    return use(make(folder, **cards))
+
+                yield f"{fault}, {door} {name}", (act, cls, image_words if cls is ImageError else words)
 
 
 def squeezed(shape, **cards):
@@ -353,10 +294,7 @@ def squeezed(shape, **cards):
 
 
 def axes_file(folder, shape, **cards):
-    path = folder / "position.fits"
-    header = {k.upper(): v for k, v in small_header(DATA.shape).items()} | cards
-    fits.PrimaryHDU(np.arange(np.prod(shape), dtype=float).reshape(shape), fits.Header(header)).writeto(path)
-    return path
+    return write(folder / "position.fits", np.arange(np.prod(shape), dtype=float).reshape(shape), **cards)
 
 
 WAVE = {"CTYPE3": "WAVE", "CUNIT3": "nm", "CRVAL3": 70.0, "CDELT3": 0.01, "CRPIX3": 1.0}
@@ -388,22 +326,22 @@ CASES = {
         r"does not cover .* arcsec of the target",
     ),
     "CRVAL1 of NaN": (
-        lambda _: align((DATA, small_header(DATA.shape) | {"crval1": np.nan})),
+        lambda _: align(given(crval1=np.nan)),
         ImageError,
         r"The header has CRVAL1 = nan, which is no finite number; mend CRVAL1",
     ),
     "CRVAL1 of words": (
-        lambda _: align((DATA, small_header(DATA.shape) | {"crval1": "abc"})),
+        lambda _: align(given(crval1="abc")),
         ImageError,
         r"The header has CRVAL1 = 'abc', which is no finite number; mend CRVAL1",
     ),
     "PC1_2 of NaN in a correction": (
-        lambda _: sunalign.correct((DATA, small_header(DATA.shape) | {"pc1_2": np.nan}), CORRECTION),
+        lambda _: sunalign.correct(given(pc1_2=np.nan), CORRECTION),
         CorrectionError,
         r"The header has PC1_2 = nan, which is no finite number; mend PC1_2",
     ),
     "observer of NaN": (
-        lambda _: align((DATA, small_header(DATA.shape) | {"hgln_obs": np.nan})),
+        lambda _: align(given(hgln_obs=np.nan)),
         ImageError,
         r"The header has HGLN_OBS = nan, which is no finite number; mend HGLN_OBS or remove it",
     ),
@@ -413,7 +351,7 @@ CASES = {
         r"a FITS header, a dict of its cards or a WCS; got NoneType",
     ),
     "equatorial coordinates": (
-        lambda _: align((DATA, small_header(DATA.shape) | {"ctype1": "RA---TAN", "ctype2": "DEC--TAN"})),
+        lambda _: align(given(ctype1="RA---TAN", ctype2="DEC--TAN")),
         ImageError,
         r"has CTYPE1 = RA---TAN and CTYPE2 = DEC--TAN, which are no coordinates on the Sun",
     ),
@@ -423,7 +361,7 @@ CASES = {
         r"has CTYPE1 = GLON-TAN and CTYPE2 = GLAT-TAN, which are no coordinates on the Sun",
     ),
     "Carrington coordinates of a target": (
-        lambda _: align((DATA, small_header(DATA.shape) | {"ctype1": "CRLN-CAR", "ctype2": "CRLT-CAR"})),
+        lambda _: align(given(ctype1="CRLN-CAR", ctype2="CRLT-CAR")),
         AlignmentError,
         r"has CTYPE1 = CRLN-CAR: a map in heliographic coordinates, .* reference of 'carrington'",
     ),
@@ -481,7 +419,7 @@ CASES = {
     "no references": (lambda _: align(reference=[]), AlignmentError, r"The list of references is empty"),
     "no references left": (lambda _: align(reference=iter(())), AlignmentError, r"The list of references is empty"),
     "no celestial WCS": (
-        lambda _: align((DATA, without("ctype1", "ctype2"))),
+        lambda _: align(given("ctype1", "ctype2")),
         ImageError,
         r"no celestial axes .* HPLN-TAN and HPLT-TAN are needed",
     ),
@@ -495,7 +433,7 @@ CASES = {
     "None for a reference": (lambda _: align(reference=None), ImageError, r"got NoneType"),
     "a triple": (lambda _: align((DATA, DATA, DATA)), ImageError, r"A tuple is \(data, header\) or \(data, wcs\)"),
     "three-dimensional data": (
-        lambda _: align((np.ones((3, 4, 5)), without())),
+        lambda _: align((np.ones((3, 4, 5)), header_of())),
         ImageError,
         r"have two dimensions; these have 3",
     ),
@@ -712,39 +650,47 @@ CASES = {
         r"The optimizer 'Breaking' failed: KeyError: 'shift_z'",
     ),
     "optimizer that gives nothing": (
-        lambda _: align(optimizer=Returning()),
+        lambda _: align(optimizer=returning("Returning", lambda _: None)),
         PluginError,
         r"The optimizer 'Returning' returned NoneType; .*scipy OptimizeResult",
     ),
     "optimizer that gives an array": (
-        lambda _: align(optimizer=ReturningArray()),
+        lambda _: align(optimizer=returning("ReturningArray", lambda _: np.zeros((500, 500)))),
         PluginError,
         r"The optimizer 'ReturningArray' returned ndarray; it has",
     ),
     "optimizer that gives no score": (
-        lambda _: align(optimizer=ReturningNoScore()),
+        lambda _: align(optimizer=returning("ReturningNoScore", lambda space: OptimizeResult(x=space.start))),
         PluginError,
         r"'ReturningNoScore' returned a result without fun and success",
     ),
-    "optimizer that gives NaN": (lambda _: align(optimizer=ReturningNaN()), PluginError, r"'ReturningNaN' returned"),
+    "optimizer that gives NaN": (
+        lambda _: align(optimizer=returning("ReturningNaN", lambda space: found(x=space.start * np.nan))),
+        PluginError,
+        r"'ReturningNaN' returned",
+    ),
     "optimizer that gives a NaN score": (
-        lambda _: align(optimizer=ReturningNaNScore()),
+        lambda _: align(optimizer=returning("ReturningNaNScore", lambda space: found(x=space.start, fun=np.nan))),
         AlignmentError,
         r"No trial pointing",
     ),
     "optimizer that leaves the bounds": (
-        lambda _: align(optimizer=ReturningOutside()),
+        lambda _: align(optimizer=returning("ReturningOutside", lambda space: found(x=space.upper + 1))),
         PluginError,
         r"'ReturningOutside' returned a point outside the bounds",
     ),
     "optimizer with five numbers": (
-        lambda _: align(optimizer=ReturningTooMany()),
+        lambda _: align(optimizer=returning("ReturningTooMany", lambda _: found(x=np.zeros(5)))),
         PluginError,
         r"'ReturningTooMany' returned .*x of 2 numbers",
     ),
-    "optimizer with words": (lambda _: align(optimizer=ReturningWords()), PluginError, r"'ReturningWords' returned"),
+    "optimizer with words": (
+        lambda _: align(optimizer=returning("ReturningWords", lambda _: found(x=["left", "right"]))),
+        PluginError,
+        r"'ReturningWords' returned",
+    ),
     "optimizer with a score of words": (
-        lambda _: align(optimizer=ReturningWordsForScore()),
+        lambda _: align(optimizer=returning("ReturningWordsForScore", lambda space: found(x=space.start, fun="good"))),
         PluginError,
         r"'ReturningWordsForScore' returned",
     ),
@@ -754,17 +700,17 @@ CASES = {
         r"The reference builder 'BreakingBuilder' failed: AttributeError: 'NoneType' object has no attribute 'wcs'",
     ),
     "builder that gives nothing": (
-        lambda _: align(reference_builder=Empty()),
+        lambda _: align(reference_builder=building("Empty", lambda _: None)),
         PluginError,
         r"'Empty' returned NoneType",
     ),
     "builder that gives an array": (
-        lambda _: align(reference_builder=BareArray()),
+        lambda _: align(reference_builder=building("BareArray", lambda image: image.data)),
         PluginError,
         r"'BareArray' returned ndarray",
     ),
     "builder that gives NaN": (
-        lambda _: align(reference_builder=AllNaN()),
+        lambda _: align(reference_builder=building("AllNaN", lambda image: (image.data * np.nan, image.wcs))),
         AlignmentError,
         r"has no valid pixel: all are NaN",
     ),
@@ -916,7 +862,7 @@ CASES = {
         r"There is no file .*raster_\*\.fits: that is a pattern, which is not expanded here, and no files would match",
     ),
     "a pattern that matches": (
-        lambda folder: (header_file(folder, name="raster_1.fits"), align(folder / "raster_*.fits")),
+        lambda folder: (write(folder / "raster_1.fits"), align(folder / "raster_*.fits")),
         ImageError,
         r"and 1 file would match it",
     ),

@@ -12,7 +12,7 @@ from sunpy.coordinates import HeliographicStonyhurst, Helioprojective
 from sunalign import simulate
 from sunalign.simulate import _scene
 from sunalign.simulate._loops import Region, Spots
-from sunalign.simulate._texture import region_places
+from sunalign.simulate._sources import region_places
 
 TIME = Time("2024-10-17T00:00:00")
 EARTH = simulate.observer(1 * u.AU, 0 * u.deg, 3 * u.deg, TIME)

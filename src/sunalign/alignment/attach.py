@@ -137,7 +137,13 @@ def _method_for(cls: type) -> Any:
 
 
 def attach(targets: tuple[type, ...] = TARGETS) -> None:
-    """Give maps, cubes and sequences of them their ``align_to``; ``import sunalign`` does so."""
+    """Give maps, cubes and sequences of them their ``align_to``; ``import sunalign`` does so.
+
+    Parameters
+    ----------
+    targets : `tuple` of class
+        Which get the method; one that has an ``align_to`` of its own keeps it, with a warning.
+    """
     for cls in targets:
         method = _method_for(cls)
         existing = inspect.getattr_static(cls, "align_to", None)
@@ -149,7 +155,13 @@ def attach(targets: tuple[type, ...] = TARGETS) -> None:
 
 
 def detach(targets: tuple[type, ...] = TARGETS) -> None:
-    """Take the methods away again."""
+    """Take the methods away again.
+
+    Parameters
+    ----------
+    targets : `tuple` of class
+        As in `attach`.
+    """
     for cls in targets:
         if cls.__dict__.get("align_to") is _method_for(cls):
             del cls.align_to  # type: ignore[attr-defined]

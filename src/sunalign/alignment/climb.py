@@ -33,7 +33,18 @@ __all__ = ["Climb", "ForwardModel", "Images", "climb"]
 
 
 class ForwardModel(NamedTuple):
-    """What the target is compared with, the space in which, and what was done about noise."""
+    """What the target is compared with, the space in which, and what was done about noise.
+
+    Parameters
+    ----------
+    reference : `~sunalign.model.reference.Reference`
+        As it was built: in the intensities of its images.
+    problem : `~sunalign.model.problem.Problem`
+        Scaled, without hot pixels, and with one band limit for both images where noise asks for it.
+    space : `~sunalign.model.search_space.SearchSpace`
+    assumptions : mapping
+        What was done, in words, by what it is about.
+    """
 
     reference: Reference
     problem: Problem
@@ -45,7 +56,16 @@ class Columns(Protocol):
     """What is known of where the columns of a target point."""
 
     def applied(self, reference: Reference, image: Image, pivot: tuple[float, float]) -> Reference:
-        """Reference as a target sees it whose columns point where they are known to."""
+        """Reference as a target sees it whose columns point where they are known to.
+
+        Parameters
+        ----------
+        reference : `~sunalign.model.reference.Reference`
+        image : `~sunalign.images.Image`
+            The target.
+        pivot : `tuple` of `float`
+            Pixel ``(x, y)`` of the target about which scale and rotation act.
+        """
 
 
 class Climb(NamedTuple):
@@ -97,7 +117,17 @@ class Images:
     columns: Columns | None = None
 
     def model(self, builder: ReferenceBuilder, metric: Metric, search: Search, min_overlap: float) -> ForwardModel:
-        """Forward model with the reference that a builder makes."""
+        """Forward model with the reference that a builder makes.
+
+        Parameters
+        ----------
+        builder : `~sunalign.abc.ReferenceBuilder`
+        metric : `~sunalign.abc.Metric`
+        search : `~sunalign.alignment.search.Search`
+            How far the target may be moved, by which the reference is cut.
+        min_overlap : `float`
+            From 0 to 1.
+        """
         grid = self.target.grid
         built = build_reference(builder, self.references, self.target, reach(search.limits, search.begin, grid))
         check_field(grid, self.target.name, built.pixel_size)
@@ -106,7 +136,7 @@ class Images:
         target, reference, n_hot_too = compared(clean, noise, built, grid.shape, self.scaling)
         problem = Problem(
             target=target,
-            reference=self._seen(reference, search.pivot),
+            reference=self._by_columns(reference, search.pivot),
             metric=metric,
             base=grid,
             pivot=search.pivot,
@@ -121,7 +151,7 @@ class Images:
     def _clean_target(self) -> tuple[Image, NoiseModel, int]:
         return without_hot_pixels(self.target)
 
-    def _seen(self, reference: Reference, pivot: tuple[float, float]) -> Reference:
+    def _by_columns(self, reference: Reference, pivot: tuple[float, float]) -> Reference:
         return reference if self.columns is None else self.columns.applied(reference, self.target, pivot)
 
 

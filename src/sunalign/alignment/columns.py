@@ -34,7 +34,17 @@ __all__ = ["PointingRequest", "read_request"]
 
 
 class Followed(NamedTuple):
-    """Answer with the pointing of the columns in it, that pointing, and what it adds to the covariance."""
+    """Answer with the pointing of the columns in it, that pointing, and what it adds to the covariance.
+
+    Parameters
+    ----------
+    climbed : `~sunalign.alignment.climb.Climb`
+        The answer.
+    drift : `~sunalign.pointing.Drift` or `None`
+        `None` where the columns have no pointing of their own.
+    covariance : `numpy.ndarray`, shape (p, p)
+        What is added to that of the affine parameters.
+    """
 
     climbed: Climb
     drift: Drift | None
@@ -64,7 +74,14 @@ class PointingRequest:
     slit: Slit | None = None
 
     def check(self, metric: Metric, working_grid: str) -> None:
-        """Refuse, before any work, what cannot be done."""
+        """Refuse, before any work, what cannot be done.
+
+        Parameters
+        ----------
+        metric : `~sunalign.abc.Metric`
+        working_grid : `str`
+            ``"target"`` or ``"reference"``.
+        """
         if working_grid != "target" and (self.free or self.templates):
             raise AlignmentError(
                 "On the reference's grid the columns of the target are no longer what was taken at one time; "
@@ -74,7 +91,14 @@ class PointingRequest:
             check_metric(metric)
 
     def check_lookup(self, corrector: Corrector, image: Image) -> None:
-        """Refuse, before any work, to write lookups that could not be written after it."""
+        """Refuse, before any work, to write lookups that could not be written after it.
+
+        Parameters
+        ----------
+        corrector : `~sunalign.abc.Corrector`
+        image : `~sunalign.images.Image`
+            The target.
+        """
         if self.free and image.transposed and getattr(corrector, "lookup", None) is not None:
             raise AlignmentError(
                 f"{image.name} has latitude along its first axis, and so the raster steps along its second; lookups "
@@ -82,7 +106,16 @@ class PointingRequest:
             )
 
     def applied(self, reference: Reference, image: Image, pivot: tuple[float, float]) -> Reference:
-        """Reference as it is seen with a pointing that is known."""
+        """Reference as it is seen with a pointing that is known.
+
+        Parameters
+        ----------
+        reference : `~sunalign.model.reference.Reference`
+        image : `~sunalign.images.Image`
+            The target.
+        pivot : `tuple` of `float`
+            Pixel ``(x, y)`` of the target about which scale and rotation act.
+        """
         if self.free or not self.templates:
             return reference
         return displaced(reference, in_pixels(image.grid, pivot) @ known_pointing(self.templates, image))
@@ -117,15 +150,20 @@ class PointingRequest:
         return Followed(climbed._replace(model=model, found=better), answer.drift, answer.extra)
 
     def stored(self, result: AlignmentResult) -> AlignmentResult:
-        """Result whose corrected target holds the pointing of the columns, where it can, and which says where it is."""
+        """Result whose corrected target holds the pointing of the columns, where it can, and which says where it is.
+
+        Parameters
+        ----------
+        result : `~sunalign.AlignmentResult`
+        """
         if result.drift is None or result.drift.refused:
             return result
         if isinstance(result.aligned, Path):
             aligned, where = result.aligned, "in the file, and in result.pointing"
         else:
             aligned, where = held(result.aligned, result.drift.table)
-        said = {**result.assumptions, "pointing of the columns is": where}
-        return replace(result, aligned=aligned, assumptions=said)
+        assumptions = {**result.assumptions, "pointing of the columns is": where}
+        return replace(result, aligned=aligned, assumptions=assumptions)
 
 
 def read_request(
@@ -146,7 +184,7 @@ def read_request(
         Where the target is of one slit position.
     options : `~sunalign.pointing.DriftOptions`
     """
-    words, said = (fit, {}) if slit is None else slit.fit(fit)
+    words, left_out = (fit, {}) if slit is None else slit.fit(fit)
     rest, free = split_drift(words)
     if free and not rest:
         raise AlignmentError("'fit' has drift alone, and a drift is found beside a shift; use fit=('shift', 'drift').")
@@ -156,7 +194,7 @@ def read_request(
             "add drift, as in fit=('shift', 'drift'), or leave them out."
         )
     templates, known = _known(free, pointing, target, image)
-    return rest, PointingRequest(free, options, templates, {**known, **said}, slit)
+    return rest, PointingRequest(free, options, templates, {**known, **left_out}, slit)
 
 
 def _known(free: bool, pointing: Any, target: Any, image: Image) -> tuple[list[Template], dict[str, str]]:
@@ -167,7 +205,7 @@ def _known(free: bool, pointing: Any, target: Any, image: Image) -> tuple[list[T
         table = None if pointing == "ignore" else _table_of(target, required=pointing == "file")
         if table is None or not (free or pointing == "file"):
             return [], _neglected(table, image, asked=pointing == "ignore")
-        templates, words = [table_template(table.to_table(), "file")], table.said
+        templates, words = [table_template(table.to_table(), "file")], table.description
     if not templates:
         return [], {}
     return templates, {"pointing of the columns": f"{words}: {'its gain is fitted' if free else 'applied'}"}
@@ -194,8 +232,8 @@ def _table_of(target: Any, *, required: bool) -> FileTable | None:
 def _neglected(table: FileTable | None, image: Image, *, asked: bool) -> dict[str, str]:
     """What is said where tables are known of, and not used; a warning besides, unless that was asked for."""
     named = named_tables(image.meta)
-    said = {} if asked else neglected(image)
+    assumptions = {} if asked else neglected(image)
     if table is None and not named:
-        return said
-    what = table.said if table is not None else f"tables named by the header ({', '.join(named)})"
-    return {**said, "pointing of the columns": f"{what}: neglected"}
+        return assumptions
+    what = table.description if table is not None else f"tables named by the header ({', '.join(named)})"
+    return {**assumptions, "pointing of the columns": f"{what}: neglected"}

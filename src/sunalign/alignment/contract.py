@@ -42,7 +42,16 @@ def _blamed(plugin: str, *words_of_its_own: type[Exception]) -> Iterator[None]:
 
 
 def check_powers(corrector: Corrector, names: Sequence[str], begin: Mapping[str, float]) -> None:
-    """Refuse, before any work, a fit that the corrector cannot express."""
+    """Refuse, before any work, a fit that the corrector cannot express.
+
+    Parameters
+    ----------
+    corrector : `~sunalign.abc.Corrector`
+    names : sequence of `str`
+        The free parameters.
+    begin : mapping
+        What all parameters begin with, as plain numbers: one that is held may move something too.
+    """
     wanted = {*names, *Correction.from_parameters(**with_units(begin)).moved}
     beyond = sorted(wanted - corrector.parameters)
     if beyond:
@@ -53,7 +62,18 @@ def check_powers(corrector: Corrector, names: Sequence[str], begin: Mapping[str,
 
 
 def build_reference(builder: ReferenceBuilder, references: Sequence[Any], image: Image, margin: float) -> Reference:
-    """Let the builder build, and make a `~sunalign.model.reference.Reference` of what it returns."""
+    """Let the builder build, and make a `~sunalign.model.reference.Reference` of what it returns.
+
+    Parameters
+    ----------
+    builder : `~sunalign.abc.ReferenceBuilder`
+    references : sequence
+        As the caller gave them.
+    image : `~sunalign.images.Image`
+        The target.
+    margin : `float`
+        By how much the target may be moved at the most, radians.
+    """
     with _blamed(f"reference builder '{name_of(builder)}'", OSError):
         built = builder.build(references, image)
     if isinstance(built, Reference):
@@ -73,7 +93,20 @@ def _is_readable(built: Any) -> bool:
 def maximize(
     optimizer: Optimizer, objective: Objective, space: SearchSpace, rng: np.random.Generator
 ) -> OptimizeResult:
-    """Let the optimizer search, and check what it returns."""
+    """Let the optimizer search, and check what it returns.
+
+    Parameters
+    ----------
+    optimizer : `~sunalign.abc.Optimizer`
+    objective : `~sunalign.model.objective.Objective`
+    space : `~sunalign.model.search_space.SearchSpace`
+    rng : `numpy.random.Generator`
+
+    Raises
+    ------
+    ~sunalign.exceptions.PluginError
+        If the optimizer fails, or returns what is no point of the space.
+    """
     name = name_of(optimizer)
     try:
         with _blamed(f"optimizer '{name}'"):
@@ -113,7 +146,18 @@ def _check_result(name: str, found: Any, n: int) -> None:
 
 
 def corrected(corrector: Corrector, target: Any, given: Image, result: AlignmentResult) -> Any:
-    """Apply the correction, and write down how it was found."""
+    """Apply the correction, and write down how it was found.
+
+    Parameters
+    ----------
+    corrector : `~sunalign.abc.Corrector`
+    target : object
+        As the caller gave it.
+    given : `~sunalign.images.Image`
+        As it was read.
+    result : `~sunalign.AlignmentResult`
+        With everything but the corrected target.
+    """
     # A path that the corrector does not take as such was read as a map, which is what comes back of it.
     source = target if corrector.accepts(target) else given.source
     with _blamed(f"corrector '{name_of(corrector)}'", OSError):

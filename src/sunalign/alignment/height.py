@@ -31,13 +31,25 @@ _PRECISION = 0.05  # Mm
 
 
 def split_height(fit: str | Sequence[str]) -> tuple[tuple[str, ...], bool]:
-    """What is fitted besides the height, and whether the height is."""
+    """What is fitted besides the height, and whether the height is.
+
+    Parameters
+    ----------
+    fit : `str` or sequence of `str`
+        As a caller of `sunalign.align` gave it.
+    """
     words = (fit,) if isinstance(fit, str) else tuple(fit)
     return tuple(word for word in words if word != "height"), "height" in words
 
 
 def height_bounds(bounds: Mapping[str, Any] | None) -> tuple[dict[str, Any], tuple[float, float]]:
-    """Bounds of the other parameters, and those of the height in Mm."""
+    """Bounds of the other parameters, and those of the height in Mm.
+
+    Parameters
+    ----------
+    bounds : mapping or `None`
+        As a caller of `sunalign.align` gave them.
+    """
     others = dict(bounds or {})
     if "height" not in others:
         return others, _DEFAULT

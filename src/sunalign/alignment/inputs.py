@@ -30,7 +30,13 @@ Limits = tuple[float | None, float | None]
 
 
 def as_references(reference: Any) -> list[Any]:
-    """One reference or many as a list; paths and maps are not opened here."""
+    """One reference or many as a list; paths and maps are not opened here.
+
+    Parameters
+    ----------
+    reference : object
+        One image or many in whatever holds them; an iterator is used up.
+    """
     if isinstance(reference, MapSequence):
         references = list(reference.maps)
     elif isinstance(reference, (list, set, frozenset)) or (isinstance(reference, tuple) and not _is_image(reference)):
@@ -127,14 +133,29 @@ def neglected(image: Image) -> dict[str, str]:
 
 
 def prepared_references(references: Sequence[Any], mask: np.ndarray | None, limits: Limits | None) -> list[Any]:
-    """References with mask and limits applied; without those they stay unopened."""
+    """References with mask and limits applied; without those they stay unopened.
+
+    Parameters
+    ----------
+    references : sequence
+        As from `as_references`.
+    mask : `numpy.ndarray` of `bool`, shape (ny, nx), or `None`
+        True where a pixel is to be ignored.
+    limits : pair, or `None`
+        Lowest and highest intensity that counts.
+    """
     if mask is None and limits is None:
         return list(references)
     return [prepare(to_image(reference), mask, limits, "reference") for reference in references]
 
 
 def checked_jobs(n_jobs: int) -> int:
-    """Number of worker processes: positive, or one a core for -1."""
+    """Number of worker processes: positive, or one a core for -1.
+
+    Parameters
+    ----------
+    n_jobs : `int`
+    """
     if not isinstance(n_jobs, Integral) or n_jobs == 0 or n_jobs < -1:
         raise ValueError(f"'n_jobs' is a number of processes, 1 or more, or -1 for one a core; got {n_jobs!r}.")
     return (
@@ -145,7 +166,12 @@ def checked_jobs(n_jobs: int) -> int:
 
 
 def checked_budget(max_evaluations: int | None) -> int | None:
-    """Largest number of evaluations: 1 or more, or `None` for no limit."""
+    """Largest number of evaluations: 1 or more, or `None` for no limit.
+
+    Parameters
+    ----------
+    max_evaluations : `int` or `None`
+    """
     if max_evaluations is None:
         return None
     if not isinstance(max_evaluations, Integral) or max_evaluations < 1:
@@ -154,14 +180,26 @@ def checked_budget(max_evaluations: int | None) -> int | None:
 
 
 def checked_overlap(min_overlap: float) -> float:
-    """Fraction of the target that the reference has to cover."""
+    """Fraction of the target that the reference has to cover.
+
+    Parameters
+    ----------
+    min_overlap : `float`
+        From 0 to 1.
+    """
     if not (isinstance(min_overlap, Real) and 0 <= min_overlap <= 1):
         raise ValueError(f"'min_overlap' is a fraction of the target's valid pixels, 0 to 1; got {min_overlap!r}.")
     return float(min_overlap)
 
 
 def make_rng(rng: np.random.Generator | int | None) -> np.random.Generator:
-    """Normalise as SPEC 7 says."""
+    """Normalise as SPEC 7 says.
+
+    Parameters
+    ----------
+    rng : `numpy.random.Generator`, `int` or `None`
+        `None` for another draw every time.
+    """
     try:
         return np.random.default_rng(rng)
     except (TypeError, ValueError):

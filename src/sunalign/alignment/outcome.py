@@ -26,7 +26,18 @@ _TOLD = ("x", "fun", "success", "message", "nit", "refined_by")
 
 
 class Judgement(NamedTuple):
-    """What was found, how sure it is, and one sentence for every doubt."""
+    """What was found, how sure it is, and one sentence for every doubt.
+
+    Parameters
+    ----------
+    correction : `~sunalign.Correction`
+        With its errors.
+    quality : `~sunalign.model.quality.Quality`
+    surface : `~sunalign.model.surface.SearchSurface` or `None`
+        That the signs of doubt were read from; `None` where no shift was free.
+    doubts : `list` of `str`
+        A sentence each; none for a good answer.
+    """
 
     correction: Correction
     quality: Quality
@@ -35,7 +46,13 @@ class Judgement(NamedTuple):
 
 
 def check_on_doubt(on_doubt: str) -> None:
-    """Refuse what is no answer to a doubt."""
+    """Refuse what is no answer to a doubt.
+
+    Parameters
+    ----------
+    on_doubt : `str`
+        ``"warn"``, ``"raise"`` or ``"ignore"``.
+    """
     if on_doubt not in ("warn", "raise", "ignore"):
         raise ValueError(f"'on_doubt' is 'warn', 'raise' or 'ignore'; got {on_doubt!r}.")
 
@@ -43,7 +60,11 @@ def check_on_doubt(on_doubt: str) -> None:
 def judge(climbed: Climb, wavering: np.ndarray | float = 0.0) -> Judgement:
     """Errors of the parameters and signs of a wrong answer.
 
-    ``wavering`` is what the uncertainty of something else adds to the covariance of the parameters.
+    Parameters
+    ----------
+    climbed : `~sunalign.alignment.climb.Climb`
+    wavering : `numpy.ndarray`, shape (p, p), or `float`
+        What the uncertainty of something else adds to the covariance of the parameters.
     """
     problem, space = climbed.model.problem, climbed.model.space
     found = climbed.found

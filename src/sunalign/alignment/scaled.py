@@ -19,7 +19,13 @@ __all__ = ["compared", "describe_noise", "without_hot_pixels"]
 
 
 def without_hot_pixels(image: Image) -> tuple[Image, NoiseModel, int]:
-    """Target cropped to its valid pixels, its noise, and how many hot pixels were left out of it."""
+    """Target cropped to its valid pixels, its noise, and how many hot pixels were left out of it.
+
+    Parameters
+    ----------
+    image : `~sunalign.images.Image`
+        With one valid pixel at least.
+    """
     valid = ~image.mask
     rows, columns = (np.flatnonzero(valid.any(axis=axis)) for axis in (1, 0))
     image = image.crop(slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1))

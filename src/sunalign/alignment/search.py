@@ -92,7 +92,13 @@ def make_search(
 
 
 def free_parameters(fit: str | Sequence[str]) -> tuple[str, ...]:
-    """Names of the free parameters, in the order of `~sunalign.correction.PARAMETERS`."""
+    """Names of the free parameters, in the order of `~sunalign.correction.PARAMETERS`.
+
+    Parameters
+    ----------
+    fit : `str` or sequence of `str`
+        Names and shorthands, without drift and height.
+    """
     wanted: set[str] = set()
     for word in [fit] if isinstance(fit, str) else fit:
         if word not in _SHORTHANDS and word not in PARAMETERS:
@@ -157,7 +163,19 @@ def make_space(
 def limits_of(
     names: Sequence[str], start: Mapping[str, float], max_shift: u.Quantity, bounds: Mapping[str, Any] | None
 ) -> dict[str, tuple[float, float]]:
-    """Bounds of the free parameters, as plain numbers."""
+    """Bounds of the free parameters, as plain numbers.
+
+    Parameters
+    ----------
+    names : sequence of `str`
+        The free parameters.
+    start : mapping
+        Plain numbers, around which shifts are sought.
+    max_shift : `~astropy.units.Quantity`
+        Largest change of either shift, where ``bounds`` do not say otherwise.
+    bounds : mapping or `None`
+        Pairs by name, as a caller of `sunalign.align` gave them.
+    """
     largest = _number("shift_x", max_shift, "max_shift")
     if not largest > 0:
         raise AlignmentError(f"'max_shift' is larger than 0; got {max_shift}.")
@@ -188,7 +206,16 @@ def limits_of(
 
 
 def reach(limits: Mapping[str, tuple[float, float]], start: Mapping[str, float], target: PixelGrid) -> float:
-    """How far, in radians, any pixel of the target can be moved within the bounds."""
+    """How far any pixel of the target can be moved within the bounds, in radians.
+
+    Parameters
+    ----------
+    limits : mapping
+        Bounds of the free parameters, as plain numbers.
+    start : mapping
+        Plain numbers of all parameters.
+    target : `~sunalign.geometry.coordinates.PixelGrid`
+    """
 
     def largest(name: str, neutral: float) -> float:
         return max(abs(value - neutral) for value in (*limits.get(name, ()), start[name]))
@@ -200,7 +227,15 @@ def reach(limits: Mapping[str, tuple[float, float]], start: Mapping[str, float],
 
 
 def check_resolution(limits: Mapping[str, tuple[float, float]], pixels: Mapping[str, float]) -> None:
-    """Refuse a search for shifts that is narrower than every pixel."""
+    """Refuse a search for shifts that is narrower than every pixel.
+
+    Parameters
+    ----------
+    limits : mapping
+        As in `reach`.
+    pixels : mapping
+        Sizes of pixels in radians, by whose they are.
+    """
     shifts = [high - low for name, (low, high) in limits.items() if name.startswith("shift")]
     finest = min(pixels.values()) / ARCSEC
     if shifts and max(shifts) < 2 * finest:
@@ -211,7 +246,15 @@ def check_resolution(limits: Mapping[str, tuple[float, float]], pixels: Mapping[
 
 
 def pivot_pixel(grid: PixelGrid, pivot: u.Quantity | None) -> tuple[float, float]:
-    """Pixel about which scale and rotation act."""
+    """Pixel about which scale and rotation act.
+
+    Parameters
+    ----------
+    grid : `~sunalign.geometry.coordinates.PixelGrid`
+        Of the target.
+    pivot : `~astropy.units.Quantity`, shape (2,), or `None`
+        On the sky; `None` for the centre.
+    """
     if pivot is None:
         return grid.centre
     if not isinstance(pivot, u.Quantity) or not pivot.unit.is_equivalent(u.arcsec) or pivot.shape != (2,):
@@ -223,12 +266,25 @@ def pivot_pixel(grid: PixelGrid, pivot: u.Quantity | None) -> tuple[float, float
 
 
 def pivot_sky(grid: PixelGrid, pixel: tuple[float, float]) -> u.Quantity:
-    """(Tx, Ty) of a pixel."""
+    """Helioprojective longitude and latitude of a pixel.
+
+    Parameters
+    ----------
+    grid : `~sunalign.geometry.coordinates.PixelGrid`
+    pixel : `tuple` of `float`
+        ``(x, y)``, 0-based.
+    """
     return np.array([float(a) for a in grid.angles(*pixel)]) / ARCSEC * u.arcsec
 
 
 def with_units(values: Mapping[str, float]) -> dict[str, Any]:
-    """Plain numbers as `Correction.from_parameters` takes them."""
+    """Plain numbers as `Correction.from_parameters` takes them.
+
+    Parameters
+    ----------
+    values : mapping
+        By name, in the units of `sunalign.correction.UNITS`.
+    """
     return {n: v if UNITS[n] == u.dimensionless_unscaled else v * UNITS[n] for n, v in values.items()}
 
 

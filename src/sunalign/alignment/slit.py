@@ -42,7 +42,7 @@ from sunalign.model.intensity import IntensityScaling
 from sunalign.model.problem import Problem
 from sunalign.pointing.displaced import displaced
 from sunalign.wcs.celestial import celestial_wcs
-from sunalign.wcs.header import plain_values, sky_axes
+from sunalign.wcs.header import card_of, plain_values, sky_axes
 from sunalign.wcs.metadata import add_history, copied, history_entry, update_cards
 from sunalign.wcs.plausible import unusable
 from sunalign.wcs.readable import quiet_about_metadata
@@ -106,11 +106,23 @@ class Slit:
         return _timed(image, times)
 
     def prepared(self, mask: np.ndarray | None, limits: Any) -> Slit:
-        """With pixels of the exposures left out."""
+        """With pixels of the exposures left out.
+
+        Parameters
+        ----------
+        mask, limits
+            As in `~sunalign.alignment.inputs.prepare`.
+        """
         return replace(self, exposures=_timed(prepare(self.exposures, mask, limits, "target"), self.times))
 
     def fit(self, fit: str | Sequence[str]) -> tuple[tuple[str, ...], dict[str, str]]:
-        """What of a fit can be determined, and an assumption that names what cannot."""
+        """What of a fit can be determined, and an assumption that names what cannot.
+
+        Parameters
+        ----------
+        fit : `str` or sequence of `str`
+            As a caller of `sunalign.align` gave it.
+        """
         words: list[str] = []
         for word in (fit,) if isinstance(fit, str) else fit:
             words += ["scale_x", "scale_y"] if word == "scale" else [word]
@@ -122,8 +134,8 @@ class Slit:
                 f"fit 'shift', and with it 'scale_y', 'rotation' or, for several exposures, 'drift'."
             )
         left = [_LEFT_OUT[word] for word in words if word in silent]
-        said = f"one, {self.count} exposure{'s' if self.count > 1 else ''}"
-        return kept, {"slit positions": said} | ({"not determined": ", ".join(left)} if left else {})
+        positions = f"one, {self.count} exposure{'s' if self.count > 1 else ''}"
+        return kept, {"slit positions": positions} | ({"not determined": ", ".join(left)} if left else {})
 
     def problem(
         self,
@@ -264,14 +276,7 @@ def _mean_image(data: np.ndarray) -> np.ndarray:
 
 
 def _is_still(header: Mapping[str, Any]) -> bool:
-    return has_no_extent(header) or str(_get(header, "STUDYTYP", "")).lower().startswith("sit")
-
-
-def _get(header: Mapping[str, Any], key: str, default: Any = None) -> Any:
-    value = header.get(key)
-    if value is None:
-        value = header.get(key.lower())
-    return default if value is None else value
+    return has_no_extent(header) or str(card_of(header, "STUDYTYP", "")).lower().startswith("sit")
 
 
 def _header_slit(source: Any, data: np.ndarray, mask: Any, header: Mapping[str, Any], name: str) -> Slit | None:

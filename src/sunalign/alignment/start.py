@@ -45,7 +45,12 @@ def start_for(start: Any, image: Image) -> Any:
 
 
 def read_start(path: str | os.PathLike[str]) -> Any:
-    """Read a correction in JSON, or a table against time in ECSV."""
+    """Read a correction in JSON, or a table against time in ECSV.
+
+    Parameters
+    ----------
+    path : path-like
+    """
     path = Path(path)
     if not path.is_file():
         raise AlignmentError(f"There is no file {path} to start from; give a correction (JSON) or a table (ECSV).")
@@ -65,7 +70,12 @@ def read_start(path: str | os.PathLike[str]) -> Any:
 
 
 def middle(image: Image) -> Time | None:
-    """Middle of the time in which an image was taken; `None` where nothing dates it."""
+    """Middle of the time in which an image was taken; `None` where nothing dates it.
+
+    Parameters
+    ----------
+    image : `~sunalign.images.Image`
+    """
     times = image.times
     if times is None:
         return image.date

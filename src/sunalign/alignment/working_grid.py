@@ -36,7 +36,16 @@ def reproject_to_reference(target: Any, reference: Any) -> Any:
 
 
 def on_working_grid(working_grid: str, target: Image, references: Sequence[Any]) -> Image:
-    """Target on the grid where it is to be compared: its own, or the reference's."""
+    """Target on the grid where it is to be compared: its own, or the reference's.
+
+    Parameters
+    ----------
+    working_grid : `str`
+        ``"target"`` or ``"reference"``.
+    target : `~sunalign.images.Image`
+    references : sequence
+        One, if its grid is to be used.
+    """
     if working_grid == "target":
         return target
     if working_grid != "reference":

@@ -71,7 +71,18 @@ def _sum(path: Path) -> str | None:
 def stamps(
     paths: Sequence[str], how: str, known: Sequence[Mapping[str, Any]] = (), cache: dict[str, Any] | None = None
 ) -> list[dict[str, Any]]:
-    """Stamps of several files; ``cache`` spares what many tasks share."""
+    """Stamps of several files.
+
+    Parameters
+    ----------
+    paths : sequence of `str`
+    how : `str`
+        ``"mtime"`` or ``"checksum"``.
+    known : sequence of mapping
+        Stamps of an earlier run, for files that have not changed since.
+    cache : `dict`, optional
+        Spares what many tasks share.
+    """
     by_name = {item.get("file"): item for item in known}
     made = []
     for path in paths:

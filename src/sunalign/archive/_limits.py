@@ -23,7 +23,13 @@ __all__ = ["TaskTimeout", "grace", "in_worker", "watched"]
 
 
 def grace(timeout: float) -> float:
-    """Seconds that a late task has to end by itself."""
+    """Seconds that a late task has to end by itself.
+
+    Parameters
+    ----------
+    timeout : `float`
+        Seconds.
+    """
     return min(5.0, timeout)
 
 

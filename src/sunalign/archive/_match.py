@@ -154,7 +154,13 @@ def _plain(name: str) -> str:
 
 
 def head_of(path: str | os.PathLike[str]) -> Image:
-    """Image of a file without its pixels, which are not read: its ``data`` are not to be looked at."""
+    """Image of a file without its pixels, which are not read: its ``data`` are not to be looked at.
+
+    Parameters
+    ----------
+    path : path-like
+        FITS file.
+    """
     path = Path(path)
     if not path.is_file():
         raise ImageError(f"There is no file {path}.")
@@ -224,6 +230,15 @@ class References:
         """Refuse a directory that is not there, as it was given, and a detector that none of its images is of.
 
         A directory that has no image yet is none of that: they may come.
+
+        Parameters
+        ----------
+        directory : `str`
+            Where the images are.
+        detector : `str` or `None`
+            Of which one of them has to be; `None` for any.
+        given : path-like
+            The directory as errors name it.
         """
         if not Path(directory).is_dir():
             raise AlignmentError(f"There is no directory {given}; give the one that holds the images.")

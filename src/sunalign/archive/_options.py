@@ -33,7 +33,13 @@ REFUSED = {
 
 
 def plain_value(value: Any) -> Any:
-    """Return a cell of a table, or a value of YAML, as JSON can hold it; `None` for an empty one."""
+    """Return a cell of a table, or a value of YAML, as JSON can hold it; `None` for an empty one.
+
+    Parameters
+    ----------
+    value : object
+        Quantities become text with their unit.
+    """
     if value is None or value is np.ma.masked or (isinstance(value, str) and not value.strip()):
         return None
     if isinstance(value, u.Quantity):
@@ -53,6 +59,11 @@ def plain_value(value: Any) -> Any:
 
 def align_arguments(options: Mapping[str, Any]) -> dict[str, Any]:
     """Keywords of `sunalign.align` for the plain values of a task.
+
+    Parameters
+    ----------
+    options : mapping
+        By the names of `sunalign.align`, as `plain_value` gives them.
 
     Raises
     ------

@@ -36,7 +36,16 @@ _WIDEST = 260
 
 
 def context_of(target: Image, path: Path, keywords: tuple[str, ...]) -> dict[str, Any]:
-    """Time, distance and such of a target, for the record."""
+    """Time, distance and such of a target, for the record.
+
+    Parameters
+    ----------
+    target : `~sunalign.images.Image`
+    path : `~pathlib.Path`
+        Of its file, for the units of cards.
+    keywords : `tuple` of `str`
+        Cards to be kept, where they are numbers.
+    """
     time = middle(target)
     found: dict[str, Any] = {"date": None if time is None else time.utc.isot, "keywords": {}}
     distance = _number(_card(target.meta, "DSUN_OBS"))
@@ -50,7 +59,15 @@ def context_of(target: Image, path: Path, keywords: tuple[str, ...]) -> dict[str
 
 
 def unit_of(path: Path, key: str) -> str:
-    """Unit of a card; of the files of one directory the first is asked for all."""
+    """Unit of a card; of the files of one directory the first is asked for all.
+
+    Parameters
+    ----------
+    path : `~pathlib.Path`
+        FITS file.
+    key : `str`
+        Keyword.
+    """
     if (path.parent, key) not in _UNITS:
         _UNITS[path.parent, key] = _unit(path, key)
     return _UNITS[path.parent, key]
@@ -121,7 +138,12 @@ def _put(path: Path) -> Iterator[Path]:
 
 
 def thumbnail(result: AlignmentResult) -> Picture.Image:
-    """Target, and target (red) over reference (cyan) before and after: what agrees is grey."""
+    """Target, and target (red) over reference (cyan) before and after: what agrees is grey.
+
+    Parameters
+    ----------
+    result : `~sunalign.AlignmentResult`
+    """
     problem = result.problem
     target = _levels(problem.target.data)
     nothing = np.array([1.0 if name.startswith("scale") else 0.0 for name in result.free])

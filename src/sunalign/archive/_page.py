@@ -104,7 +104,17 @@ _SCRIPT = """
 
 
 def write_page(table: QTable, path: Path, keywords: Sequence[str]) -> None:
-    """Write the page; it is whole or not there."""
+    """Write the page; it is whole or not there.
+
+    Parameters
+    ----------
+    table : `~astropy.table.QTable`
+        Of the results.
+    path : `~pathlib.Path`
+        Of the page.
+    keywords : sequence of `str`
+        Cards that the table has columns of.
+    """
     with atomic_write(path, overwrite=True) as temporary:
         temporary.write_text(page(table, keywords), encoding="utf-8")
 

@@ -65,7 +65,12 @@ class Plan:
 
 
 def retried(retry: str | Collection[str]) -> frozenset[str]:
-    """States to be done again, from words separated by commas or a collection of them."""
+    """States to be done again, from words separated by commas or a collection of them.
+
+    Parameters
+    ----------
+    retry : `str` or collection of `str`
+    """
     words = retry.split(",") if isinstance(retry, str) else retry
     states = frozenset(word.strip() for word in words if word.strip())
     unknown = sorted(states - set(STATES))
@@ -75,7 +80,14 @@ def retried(retry: str | Collection[str]) -> frozenset[str]:
 
 
 def chosen_shard(tasks: Collection[Task], shard: tuple[int, int] | str | None) -> list[Task]:
-    """Every n-th task, from the i-th: ``(3, 64)`` or ``"3/64"``, counted from 1."""
+    """Every n-th task, from the i-th.
+
+    Parameters
+    ----------
+    tasks : collection of `Task`
+    shard : `tuple` of `int`, `str` or `None`
+        i and n, counted from 1: ``(3, 64)`` or ``"3/64"``; `None` for all.
+    """
     if shard is None:
         return list(tasks)
     try:

@@ -36,7 +36,18 @@ _Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping
 
 
 def read_presets(path: str | os.PathLike[str]) -> dict[str, dict[str, Any]]:
-    """Options by the name of their preset, as plain values."""
+    """Options by the name of their preset, as plain values.
+
+    Parameters
+    ----------
+    path : path-like
+        YAML file.
+
+    Raises
+    ------
+    ~sunalign.exceptions.ManifestError
+        Lists all that is wrong with it.
+    """
     path = Path(path)
     if not path.is_file():
         raise ManifestError(path, [f"There is no file {path}."])

@@ -166,7 +166,16 @@ def _let_go(jobs: Sequence[Job], store: Store, run: str) -> None:
 def selected(
     manifest: Manifest, shard: tuple[int, int] | str | None = None, task: str | Sequence[str] | None = None
 ) -> list[Task]:
-    """Tasks of a shard, or those with some ids."""
+    """Tasks of a shard, or those with some ids.
+
+    Parameters
+    ----------
+    manifest : `Manifest`
+    shard : `tuple` of `int` or `str`, optional
+        As in ``chosen_shard``.
+    task : `str` or sequence of `str`, optional
+        Ids.
+    """
     tasks = chosen_shard(manifest.tasks, shard)
     if task is None:
         return tasks

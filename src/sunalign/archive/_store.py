@@ -91,7 +91,17 @@ class Store:
             folder.mkdir(parents=True, exist_ok=True)
 
     def path(self, kind: str, task: str, suffix: str) -> Path:
-        """Where a task's file of some kind goes."""
+        """Where a task's file of some kind goes.
+
+        Parameters
+        ----------
+        kind : `str`
+            Such as ``"record"`` or ``"corrected"``.
+        task : `str`
+            Id.
+        suffix : `str`
+            Ending of the name, with its point.
+        """
         return self._folders[kind] / f"{task}{suffix}"
 
     def outputs(self) -> frozenset[str]:
@@ -102,12 +112,24 @@ class Store:
     # Records.
 
     def read(self, task: str) -> dict[str, Any] | None:
-        """Record of a task; `None` where there is none that can be read."""
+        """Record of a task; `None` where there is none that can be read.
+
+        Parameters
+        ----------
+        task : `str`
+            Id.
+        """
         document = self.document(task)
         return None if document is None else document["task"]
 
     def document(self, task: str) -> dict[str, Any] | None:
-        """Record with the correction and the result beside it."""
+        """Record with the correction and the result beside it.
+
+        Parameters
+        ----------
+        task : `str`
+            Id.
+        """
         try:
             document = json.loads(self.path("record", task, ".json").read_bytes())
         except (OSError, ValueError):
@@ -116,7 +138,17 @@ class Store:
         return document if whole else None
 
     def write(self, task: str, record: Mapping[str, Any], result: Any = None) -> None:
-        """Write a record; with a result it is also a correction that `sunalign.files.io.load_correction` reads."""
+        """Write a record; with a result it is also a correction that `sunalign.files.io.load_correction` reads.
+
+        Parameters
+        ----------
+        task : `str`
+            Id.
+        record : mapping
+            Plain values.
+        result : `~sunalign.AlignmentResult`, optional
+            Where there is one.
+        """
         document: dict[str, Any] = {"format": "sunalign archive task", "version": 1}
         if result is not None:
             document = {
@@ -143,7 +175,17 @@ class Store:
     # Claims.
 
     def claim(self, task: str, run: str, deadline: float | None = None) -> Claim | None:
-        """Take a task; `None` where another process has it."""
+        """Take a task; `None` where another process has it.
+
+        Parameters
+        ----------
+        task : `str`
+            Id.
+        run : `str`
+            That it is taken for.
+        deadline : `float`, optional
+            Seconds of Unix after which its process may be ended.
+        """
         path = self.path("claim", task, "")
         attempt = 1
         for _ in range(3):
@@ -171,7 +213,13 @@ class Store:
         return None
 
     def claimed(self, task: str) -> Claim | None:
-        """Claim of a task, if there is one."""
+        """Claim of a task, if there is one.
+
+        Parameters
+        ----------
+        task : `str`
+            Id.
+        """
         try:
             return Claim(**json.loads(self.path("claim", task, "").read_bytes()))
         except (OSError, ValueError, TypeError):
@@ -208,7 +256,14 @@ class Store:
         return {name for name in _names(self._folders["claim"]) if not name.startswith(".")}
 
     def claims_of(self, run: str, tasks: Iterable[str]) -> list[Claim]:
-        """Claims that a run has among tasks."""
+        """Claims that a run has among tasks.
+
+        Parameters
+        ----------
+        run : `str`
+        tasks : iterable of `str`
+            Ids.
+        """
         held = self.claims()
         found = (self.claimed(task) for task in tasks if task in held)
         return [claim for claim in found if claim is not None and claim.run == run]

@@ -38,7 +38,14 @@ _TEXTS = (
 
 
 def results_table(plans: Iterable[Plan], keywords: Sequence[str] = ()) -> QTable:
-    """Table of all tasks, one row each, in the order of the manifest."""
+    """Table of all tasks, one row each, in the order of the manifest.
+
+    Parameters
+    ----------
+    plans : iterable of ``Plan``
+    keywords : sequence of `str`
+        Cards of the targets to make columns of.
+    """
     rows = [_row(plan, keywords) for plan in plans]
     columns: dict[str, Any] = {name: [row[name] for row in rows] for name in _columns(keywords)}
     units = {name: _unit(name) for name in columns} | {key: _common_unit(columns[key]) for key in keywords}
@@ -133,7 +140,13 @@ def _number(value: Any) -> float:
 
 
 def write_table(table: QTable, path: Path) -> None:
-    """Write a table as ECSV; it is whole or not there."""
+    """Write a table as ECSV; it is whole or not there.
+
+    Parameters
+    ----------
+    table : `~astropy.table.QTable`
+    path : `~pathlib.Path`
+    """
     with atomic_write(path, overwrite=True) as temporary:
         table.write(temporary, format="ascii.ecsv", overwrite=True)
 

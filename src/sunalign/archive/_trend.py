@@ -103,7 +103,14 @@ def _slopes(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def deviations(x: np.ndarray, y: np.ndarray, good: np.ndarray) -> np.ndarray:
-    """How far every point is from the band of the good ones, in spreads of it; NaN where there is no band."""
+    """How far every point is from the band of the good ones, in spreads of it; NaN where there is no band.
+
+    Parameters
+    ----------
+    x, y : `numpy.ndarray`, shape (n,)
+    good : `numpy.ndarray` of `bool`, shape (n,)
+        Points that the band is made of.
+    """
     band = running_band(x[good], y[good])
     if len(band.x) < _FEWEST:
         return np.full(len(x), np.nan)
@@ -113,7 +120,12 @@ def deviations(x: np.ndarray, y: np.ndarray, good: np.ndarray) -> np.ndarray:
 
 
 def unix_of(times: Time) -> np.ndarray:
-    """Seconds of Unix; NaN for times that are masked."""
+    """Seconds of Unix; NaN for times that are masked.
+
+    Parameters
+    ----------
+    times : `~astropy.time.Time`
+    """
     seconds = times.unix
     bare = np.array(getattr(seconds, "unmasked", seconds), float)
     return np.where(np.broadcast_to(times.mask, bare.shape), np.nan, bare)

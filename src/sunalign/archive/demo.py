@@ -43,14 +43,10 @@ def run_archive_demo(
 
     Parameters
     ----------
-    directory : path
-        Where the files go; made if it does not exist.
+    directory, overwrite, say
+        As in `sunalign.demo.run_demo`.
     seed : `int`
         Of the Sun, the noise and the pointing.
-    overwrite : `bool`
-        Whether the files of an earlier demo may be replaced.
-    say : callable
-        Takes the lines that are to be read.
 
     Returns
     -------

@@ -67,7 +67,23 @@ class FITSCorrector(Corrector):
         provenance: str | None = None,
         pointing: QTable | None = None,
     ) -> Path:
-        """See `sunalign.abc.Corrector.apply`; ``pointing`` is what is to be added besides to every column."""
+        """Write a corrected copy of a FITS file; see `sunalign.abc.Corrector.apply`.
+
+        Parameters
+        ----------
+        target : path-like
+            The file, which is kept unless ``output`` names it.
+        correction : `~sunalign.Correction`
+        provenance : `str`, optional
+            Lines for HISTORY that say how the correction was found.
+        pointing : `~astropy.table.QTable`, optional
+            What is to be added besides to the coordinates of every column: ``shift_x``, ``shift_y``.
+
+        Returns
+        -------
+        `~pathlib.Path`
+            Of the copy.
+        """
         if not isinstance(target, (str, os.PathLike)):
             raise CorrectionError(
                 f"The 'fits' corrector takes the path of a FITS file; got {type(target).__name__}. "

@@ -89,7 +89,13 @@ class WCSCorrector(Corrector):
 
 
 def check_tolerance(tolerance: float) -> None:
-    """Raise `ValueError` unless a tolerance is a positive number of pixels."""
+    """Raise `ValueError` unless a tolerance is a positive number of pixels.
+
+    Parameters
+    ----------
+    tolerance : `float`
+        Largest error of the coordinates that are written, in pixels.
+    """
     if not tolerance > 0:
         raise ValueError(f"'tolerance' is a number of pixels larger than 0; got {tolerance!r}.")
 

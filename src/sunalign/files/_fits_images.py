@@ -17,7 +17,17 @@ __all__ = ["base_image", "changed_cards", "chosen_images"]
 
 
 def base_image(found: Sequence[HDU], hdu: int | str | None, path: Path) -> HDU:
-    """Image the correction was found on: the one asked for, or the first with celestial coordinates."""
+    """Image the correction was found on: the one asked for, or the first with celestial coordinates.
+
+    Parameters
+    ----------
+    found : sequence of `~sunalign.files.fits_blocks.HDU`
+        All of the file, in order.
+    hdu : `int`, `str` or `None`
+        Number or EXTNAME; `None` for the first image that has more than one row, if there is one.
+    path : `~pathlib.Path`
+        Of the file, for errors.
+    """
     if hdu is not None:
         base = _named(found, hdu, path)
         _usable(base, path)
@@ -51,7 +61,19 @@ def _named(found: Sequence[HDU], name: int | str, path: Path) -> HDU:
 def chosen_images(
     found: Sequence[HDU], base: HDU, hdus: str | Sequence[int | str], path: Path
 ) -> tuple[list[HDU], list[HDU]]:
-    """Images to correct, and images left alone because they point elsewhere."""
+    """Images to correct, and images left alone because they point elsewhere.
+
+    Parameters
+    ----------
+    found : sequence of `~sunalign.files.fits_blocks.HDU`
+        All of the file, in order.
+    base : `~sunalign.files.fits_blocks.HDU`
+        Image the correction was found on.
+    hdus : `str` or sequence of `int` or `str`
+        ``"all"``, ``"same-pointing"``, or numbers and EXTNAMEs.
+    path : `~pathlib.Path`
+        Of the file, for errors.
+    """
     images = [item for item in found if item.sky is not None]
     if hdus == "all":
         return images, []
@@ -67,7 +89,23 @@ def chosen_images(
 
 
 def changed_cards(hdu: HDU, base: HDU, correction: Correction, tolerance: float) -> dict[str, float]:
-    """Keywords of an image that a correction changes."""
+    """Keywords of an image that a correction changes.
+
+    Parameters
+    ----------
+    hdu : `~sunalign.files.fits_blocks.HDU`
+        The image.
+    base : `~sunalign.files.fits_blocks.HDU`
+        Image the correction was found on, whose shape counts where this one's is another binning of it.
+    correction : `~sunalign.Correction`
+    tolerance : `float`
+        Largest error of the coordinates that are written, in pixels.
+
+    Returns
+    -------
+    `dict`
+        Numbers by keyword, in the units of the header.
+    """
     try:
         cards = refit(hdu.placed, correction, _shape(hdu, base), tolerance)[0]
     except CorrectionError as error:

@@ -62,25 +62,34 @@ def with_changes(
     for before, after in swapped:
         cards[cards.index(before)] = after
     known = plain_values(hdu.header)
-    place = 1 + max(i for i, key in enumerate(keywords) if key in known)
+    start = 1 + max(i for i, key in enumerate(keywords) if key in known)
     new = [*(_number_card(key, changes[key]) for key in added), *inserted]
-    cards[place:place] = new
+    cards[start:start] = new
     history = [card for line in lines for card in _history_cards(line)]
-    said: dict[str, Any] = {"replaced": replaced, "added": added, "history": len(history)}
+    record: dict[str, Any] = {"replaced": replaced, "added": added, "history": len(history)}
     if inserted:
-        said["inserted"] = [card.rstrip() for card in inserted]
+        record["inserted"] = [card.rstrip() for card in inserted]
     if swapped:
-        said["swapped"] = [[before.rstrip(), after.rstrip()] for before, after in swapped]
-    record = json.dumps(said, separators=(",", ":"))
+        record["swapped"] = [[before.rstrip(), after.rstrip()] for before, after in swapped]
+    text = json.dumps(record, separators=(",", ":"))
     end = len(cards)
-    while end > place + len(new) and not cards[end - 1].strip():
+    while end > start + len(new) and not cards[end - 1].strip():
         end -= 1  # before any blank cards kept free at the end
-    cards[end:end] = [*history, *_long_string(f"{RECORD}{step}", record)]
+    cards[end:end] = [*history, *_long_string(f"{RECORD}{step}", text)]
     return replace(hdu, cards=tuple(cards))
 
 
 def without_changes(hdu: HDU, step: int, path: Path) -> HDU:
-    """Header as it was before a step; ``path`` is for errors."""
+    """Header as it was before a step.
+
+    Parameters
+    ----------
+    hdu : `~sunalign.files.fits_blocks.HDU`
+    step : `int`
+        Number of the correction to be taken back, which has to be the last one.
+    path : `~pathlib.Path`
+        Of the file, for errors.
+    """
     cards = list(hdu.cards)
     start, stop, record = _record(cards, f"{RECORD}{step}", path)
     history = int(record["history"])
@@ -126,7 +135,13 @@ def _record(cards: Sequence[str], key: str, path: Path) -> tuple[int, int, dict[
 
 
 def last_step(hdu: HDU) -> int:
-    """Number of the last correction of a header; 0 where there is none."""
+    """Number of the last correction of a header; 0 where there is none.
+
+    Parameters
+    ----------
+    hdu : `~sunalign.files.fits_blocks.HDU`
+        Corrected any number of times.
+    """
     steps = [_keyword(card).removeprefix(RECORD) for card in hdu.cards if card.startswith(RECORD)]
     return max((int(step) for step in steps if step.isdigit()), default=0)
 

@@ -145,17 +145,33 @@ class Listing:
     def covering(
         self, begin: Time, finish: Time, max_gap: u.Quantity | None = None, own: Path | None = None
     ) -> list[Path]:
-        """Images for a span of time, as `find_images` gives them, without ``own``, the file they are sought for."""
+        """Images for a span of time, as `find_images` gives them.
+
+        Parameters
+        ----------
+        begin, finish : `~astropy.time.Time`
+            Ends of the span.
+        max_gap : `~astropy.units.Quantity`, optional
+            Longest time without an image; by default 2.5 times the usual interval between images,
+            15 minutes at least and 2 hours at most.
+        own : `~pathlib.Path`, optional
+            File that the images are sought for, which is not one of them.
+
+        Returns
+        -------
+        `list` of `~pathlib.Path`
+            In order of time, with one before and one after the span where they are near enough.
+        """
         self._refuse_nothing()
         start = float(begin.unix)
         span = float(finish.unix) - start
-        seconds, places = self.seconds, np.arange(len(self.entries))
-        if (mine := self._place(own)) is not None:
-            seconds, places = np.delete(seconds, mine), np.delete(places, mine)
+        seconds, indices = self.seconds, np.arange(len(self.entries))
+        if (mine := self._index_of(own)) is not None:
+            seconds, indices = np.delete(seconds, mine), np.delete(indices, mine)
         # Besides those within, one before and one after.
         first = max(int(np.searchsorted(seconds, start)) - 1, 0)
-        last = min(int(np.searchsorted(seconds, start + span, side="right")), len(places) - 1)
-        dates = {int(places[k]): float(seconds[k] - start) for k in range(first, last + 1)}
+        last = min(int(np.searchsorted(seconds, start + span, side="right")), len(indices) - 1)
+        dates = {int(indices[k]): float(seconds[k] - start) for k in range(first, last + 1)}
         most = _usual_gap(list(dates.values())) if max_gap is None else float(max_gap.to_value(u.s))
         # A neighbour further away than a gap may be is no help.
         chosen = [i for i, t in dates.items() if -most <= t <= span + most]
@@ -165,10 +181,19 @@ class Listing:
         return [self.entries[i].path for i in chosen]
 
     def nearest(self, time: Time, max_gap: u.Quantity | None = None, own: Path | None = None) -> Path:
-        """Image nearest to a time, no further away than ``max_gap``, by default 15 minutes; ``own`` as above."""
+        """Image nearest to a time.
+
+        Parameters
+        ----------
+        time : `~astropy.time.Time`
+        max_gap : `~astropy.units.Quantity`, optional
+            How far from it in time it may be; 15 minutes by default.
+        own : `~pathlib.Path`, optional
+            As in `covering`.
+        """
         self._refuse_nothing()
         away = np.abs(self.seconds - float(time.unix))
-        if (mine := self._place(own)) is not None:
+        if (mine := self._index_of(own)) is not None:
             away[mine] = np.inf
             if len(away) == 1:
                 raise CoverageError(f"{self.root} has no image but {self.entries[mine].path.name} itself; add others.")
@@ -182,7 +207,7 @@ class Listing:
             )
         return self.entries[best].path
 
-    def _place(self, own: Path | None) -> int | None:
+    def _index_of(self, own: Path | None) -> int | None:
         """Where a file is among the images, if it is."""
         if own is None:
             return None

@@ -29,7 +29,19 @@ _CHUNK = 400 * _BLOCK
 
 @dataclass(frozen=True, eq=False)
 class HDU:
-    """One header, as 80-character cards without END, and where its data are in the uncompressed file."""
+    """One header, as 80-character cards without END, and where its data are in the uncompressed file.
+
+    Parameters
+    ----------
+    number : `int`
+        Its place in the file, from 0.
+    cards : `tuple` of `str`
+        80 characters each, as they stand in the file.
+    offset : `int`
+        Where its data begin, bytes from the beginning of the uncompressed file.
+    size : `int`
+        Bytes of its data, without padding.
+    """
 
     number: int
     cards: tuple[str, ...]
@@ -99,7 +111,12 @@ class HDU:
 
 @contextlib.contextmanager
 def opened(path: Path) -> Iterator[BufferedIOBase]:
-    """Give a file to read, unpacked if it is packed by gzip, whatever its name."""
+    """Give a file to read, unpacked if it is packed by gzip, whatever its name.
+
+    Parameters
+    ----------
+    path : `~pathlib.Path`
+    """
     if not path.exists():
         raise ImageError(no_file(path))
     if path.is_dir():
@@ -111,7 +128,15 @@ def opened(path: Path) -> Iterator[BufferedIOBase]:
 
 
 def scan(stream: BufferedIOBase, path: Path) -> list[HDU]:
-    """Headers of a file in order. What follows the last HDU (special records) is not listed, but copied."""
+    """Headers of a file in order. What follows the last HDU (special records) is not listed, but copied.
+
+    Parameters
+    ----------
+    stream : file object
+        Binary, uncompressed, able to seek.
+    path : `~pathlib.Path`
+        Of the file, for errors.
+    """
     found: list[HDU] = []
     offset = 0
     while True:

@@ -139,6 +139,12 @@ def _sync(path: Path) -> None:
 
 
 def suffix_of(path: Path) -> str:
+    """Ending of a file's name, with that of its compression: ``.fits.gz``.
+
+    Parameters
+    ----------
+    path : `~pathlib.Path`
+    """
     return "".join(path.suffixes[-2:]) if path.suffix == ".gz" else path.suffix
 
 
@@ -147,7 +153,13 @@ def _stem(path: Path) -> str:
 
 
 def aligned_path(path: str | os.PathLike[str]) -> Path:
-    """Name of the corrected copy of a file: ``raster.fits`` gives ``raster_aligned.fits``."""
+    """Name of the corrected copy of a file: ``raster.fits`` gives ``raster_aligned.fits``.
+
+    Parameters
+    ----------
+    path : path-like
+        Of the file to be corrected; the copy goes beside it.
+    """
     path = Path(path)
     return path.with_name(f"{_stem(path)}_aligned{suffix_of(path)}")
 
@@ -186,14 +198,44 @@ def save_correction(
 
 
 def write_json(path: str | os.PathLike[str], document: Any, overwrite: bool) -> Path:
-    """Write plain values as indented JSON; the file is whole or not there."""
+    """Write plain values as indented JSON; the file is whole or not there.
+
+    Parameters
+    ----------
+    path : path-like
+    document : object
+        Of what JSON has; `plain_values_of` makes it so. NaN and infinity are refused.
+    overwrite : `bool`
+        Whether a file that exists is replaced.
+    """
     with atomic_write(path, overwrite) as temporary:
         temporary.write_text(json.dumps(document, indent=2, allow_nan=False) + "\n", encoding="utf-8")
     return Path(path)
 
 
+def json_path(path: str | os.PathLike[str]) -> Path:
+    """Where the JSON of a report goes: ``report.html`` has ``report.json`` beside it.
+
+    Parameters
+    ----------
+    path : path-like
+        Of the page.
+    """
+    return Path(path).with_suffix(".json")
+
+
 def load_correction(path: str | os.PathLike[str]) -> Correction:
-    """Read what `save_correction` wrote."""
+    """Read what `save_correction` wrote.
+
+    Parameters
+    ----------
+    path : path-like
+        JSON file.
+
+    Returns
+    -------
+    `~sunalign.Correction`
+    """
     path = Path(path)
     if not path.exists():
         raise FileNotFoundError(f"There is no file {path} to read a correction from.")
@@ -215,7 +257,13 @@ def load_correction(path: str | os.PathLike[str]) -> Correction:
 
 
 def plain_values_of(value: Any) -> Any:
-    """Value as JSON has it: not finite is null."""
+    """Value as JSON has it: not finite is null.
+
+    Parameters
+    ----------
+    value : object
+        Numbers, arrays, Quantities, and mappings and sequences of such; of anything else its `str` is taken.
+    """
     if isinstance(value, u.Quantity):
         return {"value": plain_values_of(value.value), "unit": str(value.unit)}
     if isinstance(value, Mapping):

@@ -44,26 +44,32 @@ class FileTable:
     kind : {"SUNALIGN-POINTING", "WCSDVARR", "CPDIS"}
     moved : `numpy.ndarray`, shape (2, n)
         By columns, arcsec towards (+Tx, +Ty) and to be *added* to the coordinates, if the file is right about them.
-    said : `str`
+    description : `str`
         What it is, in words.
     """
 
     kind: str
     moved: np.ndarray
-    said: str
+    description: str
 
     def to_table(self) -> QTable:
         """Return it as a table with ``column``, ``shift_x`` and ``shift_y``."""
         return QTable(
             {"column": np.arange(self.moved.shape[1]), "shift_x": self.moved[0] * u.arcsec,
              "shift_y": self.moved[1] * u.arcsec},
-            meta={"kind": self.kind, "description": self.said},
+            meta={"kind": self.kind, "description": self.description},
         )  # fmt: skip
 
 
 def named_tables(header: Mapping[str, Any]) -> list[str]:
-    """What lookups a header names, in words; for a map the arrays themselves are elsewhere."""
-    said = []
+    """What lookups a header names, in words; for a map the arrays themselves are elsewhere.
+
+    Parameters
+    ----------
+    header : mapping
+        Of the image, whose cards ``CWDISja``, ``CPDISja`` and their records are read.
+    """
+    found = []
     for axis, name in ((1, "x"), (2, "y")):
         for key, record, most in (("CWDIS", "DW", "CWERR"), ("CPDIS", "DP", "CPERR")):
             if str(_value(header, f"{key}{axis}", "")).strip().lower() != "lookup":
@@ -73,8 +79,8 @@ def named_tables(header: Mapping[str, Any]) -> list[str]:
             largest = _value(header, f"{most}{axis}")
             unit = "arcsec" if key == "CWDIS" else "pixels"
             upto = f", up to {float(largest):.3g} {unit}" if largest is not None else ""
-            said.append(f"{key}{axis} along {name} ({where}{upto})")
-    return said
+            found.append(f"{key}{axis} along {name} ({where}{upto})")
+    return found
 
 
 def _value(header: Mapping[str, Any], key: str, default: Any = None) -> Any:
@@ -128,7 +134,19 @@ def load_pointing(path: str | os.PathLike[str]) -> QTable | None:
 
 
 def read_tables(path: str | os.PathLike[str], hdu: int | str | None = None) -> FileTable | None:
-    """As `read_pointing`, as an array."""
+    """As `read_pointing`, as an array.
+
+    Parameters
+    ----------
+    path : path-like
+    hdu : `int` or `str`, optional
+        Number or EXTNAME of the image; by default the first that has a sky.
+
+    Returns
+    -------
+    `FileTable` or `None`
+        `None` where the image has no table.
+    """
     path = Path(path)
     with opened(path) as stream:
         listed = scan(stream, path)

@@ -43,14 +43,28 @@ _DIGITS = 12
 
 @dataclass(frozen=True, eq=False)
 class CardChanges:
-    """Cards, as text of 80 characters, that are put into a header, and those that they replace."""
+    """Cards, as text of 80 characters, that are put into a header, and those that they replace.
+
+    Parameters
+    ----------
+    inserted : `list` of `str`
+        Cards that are new.
+    swapped : `list` of pairs of `str`
+        Cards as they were, and what stands in their place.
+    """
 
     inserted: list[str] = field(default_factory=list)
     swapped: list[tuple[str, str]] = field(default_factory=list)
 
 
 def check_lookup(lookup: str | None) -> None:
-    """Refuse what is no way to write a lookup."""
+    """Refuse what is no way to write a lookup.
+
+    Parameters
+    ----------
+    lookup : `str` or `None`
+        `None` for no lookup.
+    """
     if lookup is not None and lookup not in LOOKUPS:
         raise CorrectionError(
             f"'lookup' is 'wcsdvarr', as in SPICE's files, or 'cpdis', which astropy reads; got {lookup!r}."
@@ -86,7 +100,13 @@ class ColumnWriter:
     apart: bool = False
 
     def cards(self, item: HDU) -> CardChanges:
-        """Cards by which an image names its lookups."""
+        """Cards by which an image names its lookups.
+
+        Parameters
+        ----------
+        item : `~sunalign.files.fits_blocks.HDU`
+            The image; it has as many columns as the table has rows.
+        """
         changes = CardChanges()
         if self.table is None or self.lookup is None or self.apart:
             return changes

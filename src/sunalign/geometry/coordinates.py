@@ -24,7 +24,18 @@ ARCSEC = np.pi / 180 / 3600
 
 
 def direction(tx: np.ndarray | float, ty: np.ndarray | float) -> np.ndarray:
-    """Unit vectors, shape (3, ...), of helioprojective angles in radians."""
+    """Unit vectors of helioprojective angles.
+
+    Parameters
+    ----------
+    tx, ty : `numpy.ndarray` or `float`
+        Longitude and latitude, radians; they broadcast.
+
+    Returns
+    -------
+    `numpy.ndarray`, shape (3, ...)
+        Components to the centre of the Sun, west and north.
+    """
     tx, ty = np.broadcast_arrays(np.asarray(tx, float), np.asarray(ty, float))
     return np.array([np.cos(ty) * np.cos(tx), np.cos(ty) * np.sin(tx), np.sin(ty)])
 
@@ -43,7 +54,18 @@ def nearest_turn(angle: np.ndarray | float, period: float = 2 * np.pi) -> np.nda
 
 
 def angles(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Helioprojective angles in radians, longitude in (-pi, pi], of vectors of shape (3, ...) and any length."""
+    """Helioprojective angles of vectors.
+
+    Parameters
+    ----------
+    vectors : `numpy.ndarray`, shape (3, ...)
+        Of any length but nil, components as in `direction`.
+
+    Returns
+    -------
+    tx, ty : `numpy.ndarray`
+        Radians, longitude in (-pi, pi].
+    """
     return np.arctan2(vectors[1], vectors[0]), np.arctan2(vectors[2], np.hypot(vectors[0], vectors[1]))
 
 
@@ -57,7 +79,14 @@ def tangent_basis(tx: float, ty: float) -> np.ndarray:
 
 
 def apply_homography(matrix: np.ndarray, x: np.ndarray | float, y: np.ndarray | float) -> tuple[np.ndarray, np.ndarray]:
-    """Move pixel coordinates, which may broadcast, by a 3x3 matrix acting on ``(x, y, 1)``."""
+    """Move pixel coordinates by a matrix acting on ``(x, y, 1)``.
+
+    Parameters
+    ----------
+    matrix : `numpy.ndarray`, shape (3, 3)
+    x, y : `numpy.ndarray` or `float`
+        They broadcast.
+    """
     w = matrix[2, 0] * x + matrix[2, 1] * y + matrix[2, 2]
     return (
         (matrix[0, 0] * x + matrix[0, 1] * y + matrix[0, 2]) / w,
@@ -121,7 +150,18 @@ class PixelGrid:
         return self.to_base[1] * self.shape[1], self.to_base[3] * self.shape[0]
 
     def to_directions(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-        """Directions, shape (3, ...), of pixel coordinates; NaN outside the projection."""
+        """Directions of pixel coordinates.
+
+        Parameters
+        ----------
+        x, y : `numpy.ndarray`
+            0-based; they broadcast.
+
+        Returns
+        -------
+        `numpy.ndarray`, shape (3, ...)
+            Of any length but nil, as in `direction`; NaN outside the projection.
+        """
         if self.exact:
             m = self.matrix
             return np.array([m[i, 0] * x + m[i, 1] * y + m[i, 2] for i in range(3)])
@@ -130,7 +170,18 @@ class PixelGrid:
         return direction(np.radians(lon), np.radians(lat))
 
     def from_directions(self, vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Pixel coordinates of directions; NaN for those behind the tangent plane."""
+        """Pixel coordinates of directions.
+
+        Parameters
+        ----------
+        vectors : `numpy.ndarray`, shape (3, ...)
+            As in `direction`, of any length.
+
+        Returns
+        -------
+        x, y : `numpy.ndarray`
+            0-based; NaN for directions behind the tangent plane.
+        """
         if self.exact:
             m = self.inverse
             px, py, w = (m[i, 0] * vectors[0] + m[i, 1] * vectors[1] + m[i, 2] * vectors[2] for i in range(3))
@@ -142,16 +193,44 @@ class PixelGrid:
         return (x - x0) / bx, (y - y0) / by
 
     def angles(self, x: np.ndarray | float, y: np.ndarray | float) -> tuple[np.ndarray, np.ndarray]:
-        """Helioprojective angles in radians of pixel coordinates."""
+        """Helioprojective angles in radians of pixel coordinates.
+
+        Parameters
+        ----------
+        x, y : `numpy.ndarray` or `float`
+            0-based; they broadcast.
+        """
         return angles(self.to_directions(np.asarray(x, float), np.asarray(y, float)))
 
     def jacobian(self, x: float, y: float) -> np.ndarray:
-        """2x2 derivative of the plane tangent at pixel (x, y), in radians towards (+Tx, +Ty), by the pixel."""
+        """Derivative of the plane tangent at a pixel, by the pixel.
+
+        Parameters
+        ----------
+        x, y : `float`
+            The pixel, 0-based.
+
+        Returns
+        -------
+        `numpy.ndarray`, shape (2, 2)
+            Radians towards (+Tx, +Ty) as rows, by pixels along (x, y) as columns.
+        """
         plane = tangent_basis(*(float(a) for a in self.angles(x, y))) @ self.matrix
         return plane[1:, :2] / (plane[0] @ [x, y, 1.0])
 
     def axes(self, x: float, y: float) -> np.ndarray:
-        """Unit vectors on the sky, shape (2, 2) as columns, along the pixel axes x and y at a pixel."""
+        """Unit vectors on the sky along the pixel axes.
+
+        Parameters
+        ----------
+        x, y : `float`
+            The pixel, 0-based.
+
+        Returns
+        -------
+        `numpy.ndarray`, shape (2, 2)
+            Columns: the axes x and y, in (+Tx, +Ty).
+        """
         linear = self.jacobian(x, y)
         return np.asarray(linear / np.hypot(*linear))
 
@@ -162,13 +241,25 @@ class PixelGrid:
         return float(size[0]), float(size[1])
 
     def crop(self, y: slice, x: slice) -> PixelGrid:
-        """Sub-grid of rows ``y`` and columns ``x``, both with explicit non-negative ends."""
+        """Sub-grid.
+
+        Parameters
+        ----------
+        y, x : slice
+            Rows and columns, with explicit non-negative ends.
+        """
         x0, bx, y0, by = self.to_base
         shape = (y.stop - y.start, x.stop - x.start)
         return self._cut(shape, (x0 + bx * x.start, bx, y0 + by * y.start, by))
 
     def binned(self, by: int, bx: int) -> PixelGrid:
-        """Grid of blocks of ``by`` x ``bx`` pixels; an incomplete last block is dropped."""
+        """Grid of blocks of ``by`` x ``bx`` pixels; an incomplete last block is dropped.
+
+        Parameters
+        ----------
+        by, bx : `int`
+            Rows and columns of a block.
+        """
         x0, sx, y0, sy = self.to_base
         shape = (self.shape[0] // by, self.shape[1] // bx)
         return self._cut(shape, (x0 + sx * (bx - 1) / 2, sx * bx, y0 + sy * (by - 1) / 2, sy * by))
@@ -181,11 +272,27 @@ class PixelGrid:
         return grid
 
     def affine_to(self, other: PixelGrid) -> np.ndarray:
-        """3x3 matrix: pixel coordinates of this grid to those of another one of the same WCS."""
+        """Matrix that makes pixel coordinates of this grid those of another one.
+
+        Parameters
+        ----------
+        other : `PixelGrid`
+            Of the same WCS, cropped, binned or padded otherwise.
+
+        Returns
+        -------
+        `numpy.ndarray`, shape (3, 3)
+        """
         return np.linalg.inv(other._base_affine) @ self._base_affine
 
     def padded(self, my: int, mx: int) -> PixelGrid:
-        """Grid widened by ``my`` rows and ``mx`` columns on every side."""
+        """Grid widened on every side.
+
+        Parameters
+        ----------
+        my, mx : `int`
+            Rows and columns to add on either side.
+        """
         x0, sx, y0, sy = self.to_base
         shape = (self.shape[0] + 2 * my, self.shape[1] + 2 * mx)
         return PixelGrid(self.wcs, shape, (x0 - sx * mx, sx, y0 - sy * my, sy))
@@ -219,11 +326,11 @@ def _to_pixels(wcs: WCS, lon: np.ndarray, lat: np.ndarray) -> list[np.ndarray]:
         return plain
     shape = np.shape(plain[0])
     x, y = (np.array(values, float).ravel() for values in plain)
-    seen = np.isfinite(x) & np.isfinite(y)
-    if seen.any():
+    on_sky = np.isfinite(x) & np.isfinite(y)
+    if on_sky.any():
         # Far finer than the steps of a numerical derivative; where the polynomials turn back, it ends all the same.
-        sky = (np.broadcast_to(values, shape).ravel()[seen] for values in (lon, lat))
-        x[seen], y[seen] = wcs.all_world2pix(*sky, 0, tolerance=1e-9, maxiter=30, quiet=True)
+        sky = (np.broadcast_to(values, shape).ravel()[on_sky] for values in (lon, lat))
+        x[on_sky], y[on_sky] = wcs.all_world2pix(*sky, 0, tolerance=1e-9, maxiter=30, quiet=True)
     return [x.reshape(shape), y.reshape(shape)]
 
 

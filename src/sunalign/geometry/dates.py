@@ -113,7 +113,12 @@ class Dates:
 
 
 def without_dates(header: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the cards of a header but for those that `read_dates` reads."""
+    """Return the cards of a header but for those that `read_dates` reads.
+
+    Parameters
+    ----------
+    header : mapping
+    """
     return {key: header[key] for key in header if _canonical(key) not in _READ - _OF_GONG}
 
 
@@ -137,7 +142,13 @@ def read_dates(header: Mapping[str, Any]) -> Dates:
 
 
 def wcs_dates(wcs: WCS) -> dict[str, Any]:
-    """Dates of a WCS object as cards."""
+    """Dates of a WCS object as cards.
+
+    Parameters
+    ----------
+    wcs : `~astropy.wcs.WCS`
+        Whose ``dateobs``, ``mjdobs`` and their like may be empty or NaN.
+    """
     own = wcs.wcs
     cards = {f"{kind}-{when}": getattr(own, f"{kind}{when}".lower()) for when in ("OBS", "AVG", "BEG", "END")
              for kind in ("DATE", "MJD")}  # fmt: skip
@@ -146,26 +157,56 @@ def wcs_dates(wcs: WCS) -> dict[str, Any]:
 
 
 def is_time_axis(ctype: str) -> bool:
-    """Whether an axis of this CTYPE is one of time."""
+    """Whether an axis of this CTYPE is one of time.
+
+    Parameters
+    ----------
+    ctype : `str`
+        As a header has it, with blanks or an algorithm: ``"UTC"``, ``"TIME"``.
+    """
     word = _axis_word(ctype)
     return word == "TIME" or word in _SCALE_AXES
 
 
 def time_scale(header: Mapping[str, Any], ctype: str = "") -> str:
-    """Name of the time scale of an axis: its CTYPE, else TIMESYS, else UTC; lower case, by the name FITS has for it."""
+    """Name of the time scale of an axis: its CTYPE, else TIMESYS, else UTC; lower case, by the name FITS has for it.
+
+    Parameters
+    ----------
+    header : mapping
+        For its TIMESYS.
+    ctype : `str`
+        Of a time axis; empty for the scale of the header's dates.
+    """
     word = _axis_word(ctype)
     scale = word.lower() if word in _SCALE_AXES else _scale_name(_first(header, "TIMESYS"))
     return scale if _is_scale(scale) else "utc"
 
 
 def read_date(value: Any, scale: str = "utc") -> Time | None:
-    """Read one date, in a time scale (see `time_scale`) unless it says itself which one; `None` if it is unreadable."""
+    """Read one date; `None` if it is unreadable.
+
+    Parameters
+    ----------
+    value : object
+        As it stands in a card: text in any of the forms that archives have, or a number.
+    scale : `str`
+        Time scale (see `time_scale`), unless the date itself says which.
+    """
     reading = _read(_plain(value), scale)
     return None if reading is None else reading.time
 
 
 def read_mjd(day: float, fraction: float = 0.0, scale: str = "utc") -> Time | None:
-    """Read a modified Julian day; `None` where it lies outside the space age."""
+    """Read a modified Julian day; `None` where it lies outside the space age.
+
+    Parameters
+    ----------
+    day, fraction : `float`
+        Days; their sum is the date.
+    scale : `str`
+        Time scale by the name FITS has for it, lower case.
+    """
     return _plausible(lambda: Time(day, fraction, format="mjd", scale=_SCALES.get(scale, scale)), scale)
 
 

@@ -64,7 +64,18 @@ class PixelMapping:
         return self.reference.from_directions(directions)
 
     def jacobian(self, x: np.ndarray, y: np.ndarray, columns: np.ndarray | None = None) -> np.ndarray:
-        """Derivatives ``[[dX/dx, dX/dy], [dY/dx, dY/dy]]``, shape (2, 2, ...)."""
+        """Derivatives of the reference's pixel coordinates (X, Y) by the target's.
+
+        Parameters
+        ----------
+        x, y, columns : `numpy.ndarray`
+            As in a call of the mapping.
+
+        Returns
+        -------
+        `numpy.ndarray`, shape (2, 2, ...)
+            ``[[dX/dx, dX/dy], [dY/dx, dY/dy]]``.
+        """
         if self.homography is not None:
             return homography_jacobian(self.homography, x, y)
         return self.with_jacobian(x, y, columns)[2]
@@ -72,7 +83,20 @@ class PixelMapping:
     def with_jacobian(
         self, x: np.ndarray, y: np.ndarray, columns: np.ndarray | None = None
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Reference pixel coordinates and their derivatives."""
+        """Reference pixel coordinates and their derivatives.
+
+        Parameters
+        ----------
+        x, y, columns : `numpy.ndarray`
+            As in a call of the mapping.
+
+        Returns
+        -------
+        X, Y : `numpy.ndarray`
+            Pixel coordinates in the reference.
+        jacobian : `numpy.ndarray`, shape (2, 2, ...)
+            As from `jacobian`.
+        """
         if self.homography is not None:
             return *self(x, y), homography_jacobian(self.homography, x, y)
         # All in one call: for a few thousand points NumPy's overhead is most of the cost.
@@ -87,7 +111,19 @@ class PixelMapping:
 
 
 def homography_jacobian(matrix: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Derivatives of `~sunalign.geometry.coordinates.apply_homography`, shape (2, 2, ...)."""
+    """Derivatives of `~sunalign.geometry.coordinates.apply_homography`.
+
+    Parameters
+    ----------
+    matrix : `numpy.ndarray`, shape (3, 3)
+    x, y : `numpy.ndarray`
+        Where, of one shape.
+
+    Returns
+    -------
+    `numpy.ndarray`, shape (2, 2, ...)
+        Of the moved x and y as rows, by x and y as columns.
+    """
     w = matrix[2, 0] * x + matrix[2, 1] * y + matrix[2, 2]
     moved = apply_homography(matrix, x, y)
     return np.array([[(matrix[k, i] - moved[k] * matrix[2, i]) / w for i in range(2)] for k in range(2)])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,11 +16,14 @@ from sunpy.sun.constants import radius as solar_radius
 
 from sunalign.exceptions import AlignmentError, warn_user
 from sunalign.geometry.coordinates import ARCSEC, PixelGrid
-from sunalign.geometry.mapping import DirectionTransform, PixelMapping
+from sunalign.geometry.mapping import DirectionTransform
 from sunalign.geometry.observers import Observation, Trajectory, observation_of, observer_trajectory, same_observer
-from sunalign.geometry.rotation import ROTATION, LinearTransform, ObserverPosition, SphereTransform
+from sunalign.geometry.rotation import ROTATION, ObserverPosition, SphereTransform
+from sunalign.geometry.simpler import NEGLIGIBLE, largest_effect, one_matrix
 from sunalign.geometry.times import StepTimes
-from sunalign.images import Image
+
+if TYPE_CHECKING:
+    from sunalign.images import Image
 
 __all__ = [
     "Modelling",
@@ -33,9 +36,6 @@ __all__ = [
 ]
 
 _RSUN = float(solar_radius.to_value(u.m))
-
-#: Reference pixels; what moves nothing by more is left out.
-NEGLIGIBLE = 1e-3
 
 #: Upper bound of the apparent rotation of a sphere seen by any spacecraft, rad/s on the Sun.
 _FASTEST = 6e-6
@@ -55,7 +55,21 @@ _FRAMES = {
 
 @dataclass(frozen=True)
 class Modelling:
-    """What is taken to happen between target and reference; the options of the builders that model it."""
+    """What is taken to happen between target and reference; the options of the builders that model it.
+
+    Parameters
+    ----------
+    solar_rotation : `str`
+        ``"differential"``, ``"rigid"`` or ``"none"``.
+    raster_frame : `str`
+        ``"step"``, where the angles of a raster are those seen at each column's own time, or ``"header"``, where all
+        are in
+        the one frame of the header.
+    observer_motion : callable, sequence of `~astropy.coordinates.SkyCoord`, or `None`
+        Where the target's observer is at other times; `None` for what headers say.
+    height : `~astropy.units.Quantity`
+        Of the emission above the photosphere.
+    """
 
     solar_rotation: str = "differential"
     raster_frame: str = "step"
@@ -64,7 +78,20 @@ class Modelling:
 
 
 def check_modelling(solar_rotation: str, raster_frame: str, observer_motion: Any, height: Any) -> Modelling:
-    """Options, or a plain word about the one that is wrong."""
+    """Options, held to what they may be.
+
+    Parameters
+    ----------
+    solar_rotation, raster_frame, observer_motion, height
+        As in `Modelling`, as a caller gave them.
+
+    Raises
+    ------
+    ValueError
+        If a word is none of those there are.
+    TypeError
+        If something is of the wrong type, or has the wrong unit.
+    """
     if solar_rotation not in ROTATION:
         raise ValueError(f"'solar_rotation' is 'differential', 'rigid' or 'none'; got {solar_rotation!r}.")
     if raster_frame not in _FRAMES:
@@ -106,7 +133,7 @@ class View:
     simultaneous: bool = False
 
     def transform(self, to: Observation, delay: float = 0.0) -> SphereTransform:
-        """DirectionTransform to another image.
+        """Transform of directions to another image.
 
         Parameters
         ----------
@@ -117,18 +144,18 @@ class View:
         """
         rates = ROTATION["none" if self.simultaneous else self.modelling.solar_rotation]
         if self.simultaneous:
-            place, elapsed = self.observation.position, np.zeros(1)
+            position, elapsed = self.observation.position, np.zeros(1)
             longitude: np.ndarray | float = self.observation.stonyhurst - to.stonyhurst
         else:
             seconds = self.seconds + delay
             still = self.trajectory is None or self.modelling.raster_frame == "header"
-            place = self.observation.position if still else self.trajectory.position(seconds)  # type: ignore[union-attr]
-            longitude = place.longitude - to.position.longitude
+            position = self.observation.position if still else self.trajectory.position(seconds)  # type: ignore[union-attr]
+            longitude = position.longitude - to.position.longitude
             elapsed = float((to.date - self.observation.date).to_value(u.s)) - seconds
         return SphereTransform(
             radius=self.radius,
-            distance=np.atleast_1d(place.distance),
-            latitude=np.atleast_1d(place.latitude),
+            distance=np.atleast_1d(position.distance),
+            latitude=np.atleast_1d(position.latitude),
             longitude=np.atleast_1d(longitude),
             elapsed=elapsed,
             rates=rates,
@@ -165,7 +192,7 @@ def views_of(
         return None
     now = Time("J2000")
     date = target.date or (times.at((target.grid.shape[1] - 1) / 2) if times is not None else now)
-    seen = observation_of(target, observers[0], date)
+    observation = observation_of(target, observers[0], date)
     others = [
         observation_of(image, observer, when or date)
         for image, observer, when in zip(references, observers[1:], dates, strict=True)
@@ -177,10 +204,12 @@ def views_of(
         if not times.is_instant:
             assumptions["raster frame"] = _FRAMES[modelling.raster_frame]
         if (not times.is_instant or abs(seconds[0]) > 1e-3) and modelling.raster_frame == "step":
-            trajectory = observer_trajectory(seen, others, float(np.ptp([*seconds, 0.0])), modelling.observer_motion)
+            trajectory = observer_trajectory(
+                observation, others, float(np.ptp([*seconds, 0.0])), modelling.observer_motion
+            )
             assumptions["observer motion"] = trajectory.source
     radius = _sphere(target.meta) + float(modelling.height.to_value(u.m))
-    return View(seen, seconds, trajectory, radius, modelling, simultaneous), others, assumptions
+    return View(observation, seconds, trajectory, radius, modelling, simultaneous), others, assumptions
 
 
 def _without_dates(
@@ -249,30 +278,48 @@ def _sphere(header: Mapping[str, Any]) -> float:
 
 def _separation(a: Observation, b: Observation) -> float:
     """Angle between two observers in Stonyhurst coordinates, radians."""
-    mine, theirs = (
-        ObserverPosition(seen.stonyhurst, seen.position.latitude, seen.position.distance) for seen in (a, b)
-    )
+    mine, theirs = (ObserverPosition(one.stonyhurst, one.position.latitude, one.position.distance) for one in (a, b))
     return float(mine.separation(theirs))
 
 
 def describe_rotation(modelling: Modelling) -> str:
-    """How the Sun turns, in words."""
+    """How the Sun turns, in words.
+
+    Parameters
+    ----------
+    modelling : `Modelling`
+    """
     return _MEANING[modelling.solar_rotation]
 
 
 def image_transform(
     target: Image, image: Image, modelling: Modelling
 ) -> tuple[DirectionTransform | None, dict[str, str]]:
-    """DirectionTransform from a target to one image, if it is not negligible, and what was assumed for it."""
+    """Transform of directions from a target to one image, if it is not negligible, and what was assumed for it.
+
+    Parameters
+    ----------
+    target : `~sunalign.images.Image`
+    image : `~sunalign.images.Image`
+        Its data are not looked at.
+    modelling : `Modelling`
+
+    Returns
+    -------
+    `~sunalign.geometry.mapping.DirectionTransform` or `None`
+        `None` where nothing moves by more than `~sunalign.geometry.simpler.NEGLIGIBLE`.
+    `dict`
+        What was assumed, in words, by what it is about.
+    """
     named = {"solar rotation": describe_rotation(modelling)}
     if _nothing_between(target, image):
         return None, named
     found = views_of(target, [image], modelling)
     if found is None:
         return None, named
-    view, (seen,), assumptions = found
+    view, (other,), assumptions = found
     assumptions = named | assumptions
-    same = same_observer(view.observation, seen)
+    same = same_observer(view.observation, other)
     if modelling.solar_rotation == "none":
         # Frozen: a feature is where it was, for a spacecraft that is where it was.
         assumptions = {k: v for k, v in assumptions.items() if k in ("solar rotation", "observers", "dates")}
@@ -280,13 +327,13 @@ def image_transform(
             return None, assumptions
         view = View(view.observation, view.seconds, None, view.radius, modelling, simultaneous=True)
     if not same:
-        assumptions |= _parallax(view, seen, modelling)
-    transform = view.transform(seen)
+        assumptions |= _parallax(view, other, modelling)
+    transform = view.transform(other)
     effect = largest_effect(transform, target.grid, image.grid)
     if effect < NEGLIGIBLE:
         return None, assumptions
     if len(transform.elapsed) == 1:
-        linear = _linear(transform, target.grid, image.grid)
+        linear = one_matrix(transform, target.grid, image.grid)
         if linear is not None:
             return linear, assumptions
     elif view.trajectory is not None:
@@ -314,72 +361,21 @@ def _plain_position(observer: SkyCoord) -> tuple[float, float, float]:
     return float(place.lon.rad), float(place.lat.rad), float(place.distance.to_value(u.m))
 
 
-def _net(grid: PixelGrid, n: int, margin: float) -> tuple[np.ndarray, np.ndarray]:
-    """Pixel coordinates of a net over a grid widened by a part of its size."""
-    ny, nx = grid.shape
-    reach_x, reach_y = margin * nx, margin * ny
-    x, y = np.meshgrid(
-        np.linspace(-0.5 - reach_x, nx - 0.5 + reach_x, n), np.linspace(-0.5 - reach_y, ny - 0.5 + reach_y, n)
-    )
-    return x, y
-
-
-def largest_effect(transform: DirectionTransform, target: PixelGrid, reference: PixelGrid) -> float:
-    """Largest displacement over the target, in pixels of the reference; inf where something gets hidden."""
-    x, y = _net(target, 17, 0.1)
-    columns = np.clip(x, -0.5, target.shape[1] - 0.5)
-    before = PixelMapping(target, reference)(x, y)
-    after = PixelMapping(target, reference, transform)(x, y, columns)
-    moved = np.hypot(after[0] - before[0], after[1] - before[1])
-    return float(np.where(np.isfinite(moved), moved, np.inf).max())
-
-
-def _linear(transform: DirectionTransform, target: PixelGrid, reference: PixelGrid) -> LinearTransform | None:
-    """Matrix that does what a transform does over the target and a quarter of its size around it, if there is one."""
-    if not (target.exact and reference.exact):
-        return None
-    x, y = _net(target, 9, 0.25)
-    to_x, to_y = PixelMapping(target, reference, transform)(x, y)
-    if not (np.isfinite(to_x) & np.isfinite(to_y)).all():
-        return None
-    # Two rounds of linear least squares for the eight numbers of a homography, the second one weighted so that it
-    # minimises distances in pixels; coordinates are scaled to the order of one.
-    scale = float(max(*target.shape, *reference.shape))
-    px, py, qx, qy = (a.ravel() / scale for a in (x, y, to_x, to_y))
-    one, nil, weight = np.ones_like(px), np.zeros_like(px), np.ones_like(px)
-    for _ in range(2):
-        rows = np.concatenate(
-            [
-                np.array([px, py, one, nil, nil, nil, -qx * px, -qx * py]).T / weight[:, None],
-                np.array([nil, nil, nil, px, py, one, -qy * px, -qy * py]).T / weight[:, None],
-            ]
-        )
-        h = np.linalg.lstsq(rows, np.concatenate([qx / weight, qy / weight]), rcond=None)[0]
-        weight = h[6] * px + h[7] * py + 1
-    matrix = np.append(h, 1.0).reshape(3, 3)
-    shrink = np.diag([1 / scale, 1 / scale, 1.0])
-    homography = np.linalg.inv(shrink) @ matrix @ shrink
-    linear = LinearTransform(reference.matrix @ homography @ target.inverse)
-    x, y = _net(target, 24, 0.25)
-    exact = PixelMapping(target, reference, transform)(x, y)
-    near = PixelMapping(target, reference, linear)(x, y)
-    worst = np.hypot(exact[0] - near[0], exact[1] - near[1])
-    return linear if np.isfinite(worst).all() and worst.max() < NEGLIGIBLE else None
-
-
-def _parallax(view: View, seen: Observation, modelling: Modelling) -> dict[str, str]:
+def _parallax(view: View, other: Observation, modelling: Modelling) -> dict[str, str]:
     """Say what two places to look from mean, and warn where it matters."""
-    angle = _separation(view.observation, seen)
+    angle = _separation(view.observation, other)
     height = f"{modelling.height.to_value(u.Mm):g} Mm"
-    said = {"observers": f"{np.degrees(angle):.2f} deg apart, joined over a sphere {height} above the photosphere"}
+    assumptions = {
+        "observers": f"{np.degrees(angle):.2f} deg apart, joined over a sphere {height} above the photosphere"
+    }
     if angle > _WIDE:
-        per_mm = 1e6 * np.sin(angle) / (float(seen.position.distance) - view.radius) / ARCSEC
+        per_mm = 1e6 * np.sin(angle) / (float(other.position.distance) - view.radius) / ARCSEC
         warn_user(
-            f"The observers of {view.observation.name} and {seen.name} are {np.degrees(angle):.1f} degrees apart: "
+            f"The observers of {view.observation.name} and {other.name} are {np.degrees(angle):.1f} degrees apart: "
             f"every Mm of height above the {height} assumed displaces a structure by {per_mm:.2f} arcsec of parallax. "
             f"Set 'height' to where the emission comes from.",
         )
-    return said
+    return assumptions
 
 
 def warn_if_unknown(trajectory: Trajectory, view: View, reference: PixelGrid, duration: float | None = None) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,7 +20,9 @@ from astropy.time import Time
 from sunalign.exceptions import AlignmentError
 from sunalign.geometry.coordinates import nearest_turn
 from sunalign.geometry.rotation import ObserverPosition, observer_position, stonyhurst_zero
-from sunalign.images import Image
+
+if TYPE_CHECKING:
+    from sunalign.images import Image
 
 __all__ = ["AU", "Observation", "Trajectory", "observation_of", "observer_trajectory", "same_observer", "spacecraft"]
 
@@ -70,14 +72,28 @@ class Observation:
 
 
 def observation_of(image: Image, observer: SkyCoord, date: Time) -> Observation:
-    """Who took an image, with an observer and a date that its header may not give."""
-    place = observer_position(observer, date)
+    """Who took an image, with an observer and a date that its header may not give.
+
+    Parameters
+    ----------
+    image : `~sunalign.images.Image`
+    observer : `~astropy.coordinates.SkyCoord`
+        Where it was taken from; without an ``obstime`` it is a position at ``date``.
+    date : `~astropy.time.Time`
+        When, which its header may not say.
+    """
+    position = observer_position(observer, date)
     when = date if observer.obstime is None else observer.obstime
-    return Observation(image.name, place, date, image.meta, float(place.longitude - stonyhurst_zero(when)))
+    return Observation(image.name, position, date, image.meta, float(position.longitude - stonyhurst_zero(when)))
 
 
 def spacecraft(header: Mapping[str, Any]) -> str:
-    """Name of the spacecraft: OBSRVTRY, else the first part of TELESCOP."""
+    """Name of the spacecraft: OBSRVTRY, else the first part of TELESCOP; empty where a header has neither.
+
+    Parameters
+    ----------
+    header : mapping
+    """
     for key in ("OBSRVTRY", "TELESCOP"):
         value = header.get(key) or header.get(key.lower())
         if isinstance(value, str) and value.strip():
@@ -86,7 +102,13 @@ def spacecraft(header: Mapping[str, Any]) -> str:
 
 
 def same_observer(a: Observation, b: Observation) -> bool:
-    """Whether two images can come from one spacecraft, or from two that look from practically one place."""
+    """Whether two images can come from one spacecraft, or from two that look from practically one place.
+
+    Parameters
+    ----------
+    a, b : `Observation`
+        At their own times; what a spacecraft flies between them is allowed for.
+    """
     gap = abs(float((a.date - b.date).to_value(u.s)))
     # Two names of one spacecraft ('SOLO' and 'Solar Orbiter') are not told from two spacecraft; places are.
     own = _OWN_SLACK + _OWN_SPEED * gap
@@ -95,9 +117,9 @@ def same_observer(a: Observation, b: Observation) -> bool:
     return apart <= own or (apart <= about_earth and _about_earth(a) and _about_earth(b))
 
 
-def _about_earth(seen: Observation) -> bool:
-    earth = ObserverPosition(0.0, seen.position.latitude, AU)
-    there = seen.position._replace(longitude=seen.stonyhurst)
+def _about_earth(observation: Observation) -> bool:
+    earth = ObserverPosition(0.0, observation.position.latitude, AU)
+    there = observation.position._replace(longitude=observation.stonyhurst)
     return float(np.linalg.norm(there.cartesian - earth.cartesian)) < 0.04 * AU
 
 
@@ -148,8 +170,8 @@ def observer_trajectory(
     `Trajectory`
     """
     if given is not None:
-        return _given_track(target, given)
-    own = [seen for seen in others if seen.spacecraft == target.spacecraft and same_observer(target, seen)]
+        return _given_trajectory(target, given)
+    own = [other for other in others if other.spacecraft == target.spacecraft and same_observer(target, other)]
     least = max(_SHORTEST, _LEVER * duration)
     return (
         _through(target, own, least, f"the positions of {len(own)} frames")
@@ -159,22 +181,22 @@ def observer_trajectory(
     )
 
 
-def _given_track(target: Observation, given: Any) -> Trajectory:
+def _given_trajectory(target: Observation, given: Any) -> Trajectory:
     if callable(given):
 
-        def place(seconds: np.ndarray) -> ObserverPosition:
+        def position_at(seconds: np.ndarray) -> ObserverPosition:
             seconds = np.atleast_1d(np.asarray(seconds, float))
             # A spacecraft's path is smooth; a caller's function may be slow, or take one time only.
             knots = seconds if seconds.size <= 12 else np.linspace(seconds.min(), seconds.max(), 12)
-            places = [_position(given(target.date + t * u.s), target.date + t * u.s) for t in knots]
-            table = _unwrapped(places)
+            positions = [_position(given(target.date + t * u.s), target.date + t * u.s) for t in knots]
+            table = _unwrapped(positions)
             return (
                 ObserverPosition(*table)
                 if knots is seconds
                 else ObserverPosition(*(_smooth(knots, row, seconds) for row in table))
             )
 
-        return Trajectory(place, target.date, "given by the caller")
+        return Trajectory(position_at, target.date, "given by the caller")
     positions = [*given] if isinstance(given, (list, tuple, SkyCoord)) else []
     if len(positions) < 2 or any(getattr(p, "obstime", None) is None for p in positions):
         raise AlignmentError(
@@ -193,8 +215,8 @@ def _position(value: Any, time: Time) -> ObserverPosition:
     return ObserverPosition(*(np.squeeze(part) for part in observer_position(value, time)))
 
 
-def _unwrapped(places: Sequence[ObserverPosition]) -> np.ndarray:
-    table = np.array([[float(part) for part in place] for place in places]).T
+def _unwrapped(positions: Sequence[ObserverPosition]) -> np.ndarray:
+    table = np.array([[float(part) for part in position] for position in positions]).T
     table[0] = np.unwrap(table[0])
     return table
 
@@ -205,16 +227,16 @@ def _smooth(knots: np.ndarray, values: np.ndarray, at: np.ndarray) -> np.ndarray
     return np.asarray(CubicSpline(knots, values)(at))
 
 
-def _interpolated(epoch: Time, times: Sequence[Time], places: Sequence[ObserverPosition], source: str) -> Trajectory:
-    """Trajectory through places: a cubic through four and more, a line through fewer; lines beyond them."""
+def _interpolated(epoch: Time, times: Sequence[Time], positions: Sequence[ObserverPosition], source: str) -> Trajectory:
+    """Trajectory through positions: a cubic through four and more, a line through fewer; lines beyond them."""
     seconds = np.array([float((t - epoch).to_value(u.s)) for t in times])
     order = np.argsort(seconds)
-    seconds, table = seconds[order], _unwrapped([places[i] for i in order])
+    seconds, table = seconds[order], _unwrapped([positions[i] for i in order])
     # Two headers of one moment say one thing.
     seconds, first = np.unique(np.round(seconds, 3), return_index=True)
     table = table[:, first]
 
-    def place(at: np.ndarray) -> ObserverPosition:
+    def position_at(at: np.ndarray) -> ObserverPosition:
         at = np.asarray(at, float)
         inside = np.clip(at, seconds[0], seconds[-1])
         rows = []
@@ -225,18 +247,18 @@ def _interpolated(epoch: Time, times: Sequence[Time], places: Sequence[ObserverP
             rows.append(values + ends * (at - inside))
         return ObserverPosition(*rows)
 
-    return Trajectory(place, epoch, source)
+    return Trajectory(position_at, epoch, source)
 
 
 def _through(target: Observation, others: Sequence[Observation], least: float, source: str) -> Trajectory | None:
     if len(others) < 2:
         return None
-    seconds = np.array([float((seen.date - target.date).to_value(u.s)) for seen in others])
+    seconds = np.array([float((other.date - target.date).to_value(u.s)) for other in others])
     if np.ptp(seconds) < least:
         return None
     if _copied(others) and not _about_earth(target):
         return None
-    trajectory = _interpolated(target.date, [seen.date for seen in others], [seen.position for seen in others], source)
+    trajectory = _interpolated(target.date, [o.date for o in others], [o.position for o in others], source)
     return _anchored(target, trajectory)
 
 
@@ -256,22 +278,23 @@ def _anchored(target: Observation, trajectory: Trajectory) -> Trajectory:
     """Displacements of a trajectory from the target's own position."""
     start = trajectory.position(np.zeros(1))
 
-    def place(seconds: np.ndarray) -> ObserverPosition:
+    def position_at(seconds: np.ndarray) -> ObserverPosition:
         there = trajectory.position(np.asarray(seconds, float))
         return ObserverPosition(
             *(own + (now - then) for own, now, then in zip(target.position, there, start, strict=True))
         )
 
-    return Trajectory(place, target.date, trajectory.source)
+    return Trajectory(position_at, target.date, trajectory.source)
 
 
 def _with_velocity(target: Observation, candidates: Sequence[Observation]) -> Trajectory | None:
-    for seen in candidates:
-        cards = [seen.header.get(f"HCI{axis}_VOB", seen.header.get(f"hci{axis.lower()}_vob")) for axis in "XYZ"]
+    for candidate in candidates:
+        header = candidate.header
+        cards = [header.get(f"HCI{axis}_VOB", header.get(f"hci{axis.lower()}_vob")) for axis in "XYZ"]
         if all(isinstance(card, (int, float)) for card in cards):
-            offset = float((seen.date - target.date).to_value(u.s))
-            fall = _free_fall(seen.position.cartesian, np.array(cards, float), offset)
-            return _anchored(target, Trajectory(fall, target.date, f"the velocity cards of {seen.name}"))
+            offset = float((candidate.date - target.date).to_value(u.s))
+            fall = _free_fall(candidate.position.cartesian, np.array(cards, float), offset)
+            return _anchored(target, Trajectory(fall, target.date, f"the velocity cards of {candidate.name}"))
     return None
 
 
@@ -282,7 +305,7 @@ def _free_fall(position: np.ndarray, velocity: np.ndarray, start: float) -> Call
     radial = float(position @ velocity) / r**2
     longitude = np.arctan2(position[1], position[0])
 
-    def place(seconds: np.ndarray) -> ObserverPosition:
+    def position_at(seconds: np.ndarray) -> ObserverPosition:
         seconds = np.asarray(seconds, float) - start
         f = 1 - k * seconds**2 / 2 + k * radial * seconds**3 / 2
         g = seconds - k * seconds**3 / 6
@@ -291,13 +314,13 @@ def _free_fall(position: np.ndarray, velocity: np.ndarray, start: float) -> Call
         parts = (longitude + turned, np.arctan2(z, np.hypot(x, y)), np.sqrt(x**2 + y**2 + z**2))
         return ObserverPosition(*(part.reshape(seconds.shape) for part in parts))
 
-    return place
+    return position_at
 
 
 def _with_earth(target: Observation) -> Trajectory:
     zero = float(stonyhurst_zero(target.date))
 
-    def place(seconds: np.ndarray) -> ObserverPosition:
+    def position_at(seconds: np.ndarray) -> ObserverPosition:
         seconds = np.atleast_1d(np.asarray(seconds, float))
         turned = nearest_turn(stonyhurst_zero(target.date + seconds * u.s) - zero)
         same = np.ones_like(turned)
@@ -307,7 +330,7 @@ def _with_earth(target: Observation) -> Trajectory:
 
     about_earth = _about_earth(target)
     return Trajectory(
-        place,
+        position_at,
         target.date,
         f"{'as Earth' if about_earth else 'unknown'}: held at its Stonyhurst longitude",
         known=about_earth,

@@ -1,7 +1,7 @@
 """What happens on the Sun between two images: rotation, and another place to look from, in closed form.
 
 Directions are those of `sunalign.geometry.coordinates`: 3-vectors in the frame of an observer, to the Sun's centre, to
-solar west (+Tx), to solar north (+Ty). Places are told in the heliocentric inertial frame (HCI, Fränz & Harper 2002,
+solar west (+Tx), to solar north (+Ty). Positions are in the heliocentric inertial frame (HCI, Fränz & Harper 2002,
 Planet. Space Sci. 50, 217), whose third axis is the Sun's rotation axis, so that rotation is an addition to a
 longitude.
 
@@ -67,12 +67,29 @@ class ObserverPosition(NamedTuple):
         return r * np.array([np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)])
 
     def separation(self, other: ObserverPosition) -> np.ndarray:
-        """Angle between two places as seen from the Sun's centre, radians."""
+        """Angle between two places as seen from the Sun's centre, radians.
+
+        Parameters
+        ----------
+        other : `ObserverPosition`
+            One place or as many as here; only directions count.
+        """
         return np.asarray(angular_separation(self.longitude, self.latitude, other.longitude, other.latitude))
 
 
 def stonyhurst_zero(time: Time) -> np.ndarray:
-    """HCI longitude in radians of the meridian that faces Earth, from which Stonyhurst longitudes are counted."""
+    """HCI longitude of the meridian that faces Earth, from which Stonyhurst longitudes are counted.
+
+    Parameters
+    ----------
+    time : `~astropy.time.Time`
+        Any shape.
+
+    Returns
+    -------
+    `numpy.ndarray`
+        Radians, shape of the time.
+    """
     if time.isscalar:
         return np.asarray(_zero_at(time.tai.jd1, time.tai.jd2))
     # An ephemeris for each time costs most; the meridian moves too evenly to need that.
@@ -99,7 +116,15 @@ def _zeros_at(time: Time) -> np.ndarray:
 
 
 def observer_position(observer: SkyCoord, time: Time) -> ObserverPosition:
-    """Where an observer is at a time; a position without a time of its own is one at ``time``."""
+    """Where an observer is at a time.
+
+    Parameters
+    ----------
+    observer : `~astropy.coordinates.SkyCoord`
+        A position without a time of its own is one at ``time``; one with a time stays as it is.
+    time : `~astropy.time.Time`
+        Any shape that broadcasts against the position.
+    """
     from sunpy.coordinates import HeliographicStonyhurst
 
     if not isinstance(observer.frame, HeliographicStonyhurst):
@@ -131,11 +156,11 @@ class LinearTransform:
 
 @dataclass(frozen=True, eq=False)
 class SphereTransform:
-    """DirectionTransform directions from one observer and time to another over a rotating sphere.
+    """Transform of directions from one observer and time to another over a rotating sphere.
 
     A line of sight is cut with the sphere, the point turned by the Sun's rotation, and seen by the other observer
     (Thompson 2006, A&A 449, 791, equations 11 and 15 between the frames). Points that the other observer cannot see are
-    NaN. A line of sight that misses the sphere has no place on the Sun to be carried: it keeps its position angle and
+    NaN. A line of sight that misses the sphere meets no point that could turn: it keeps its position angle and
     its distance from the Sun's centre in metres, which for an observer who stays where he is means that it keeps its
     angles.
 
@@ -233,11 +258,18 @@ class SphereTransform:
 
 @dataclass(frozen=True, eq=False)
 class SurfaceTransform(SphereTransform):
-    """DirectionTransform directions to heliographic coordinates, for a map of the surface.
+    """Transform of directions to heliographic coordinates, for a map of the surface.
 
     As `SphereTransform`, but what comes out are unit vectors ``(cos B cos L, cos B sin L, sin B)`` of heliographic
     longitude L and latitude B, which is what the world coordinates of such a map stand for. ``longitude`` is counted
     from the meridian where L is 0. There is no observer to hide anything; what misses the sphere is NaN.
+
+    Parameters
+    ----------
+    radius, distance, latitude, elapsed, rates, to_distance, to_latitude, off_disc
+        As in `SphereTransform`.
+    longitude : `numpy.ndarray`, shape (n,)
+        Of the observer, radians, from the meridian where L is 0.
     """
 
     def __call__(self, directions: np.ndarray, columns: np.ndarray) -> np.ndarray:

@@ -80,7 +80,17 @@ def cube_sky(cube: NDCubeBase, name: str = "The cube") -> CubeSky:
 
 
 def sky_worlds(wcs: BaseLowLevelWCS) -> tuple[int, int] | None:
-    """World axes of longitude and latitude; `None` where there are not exactly one and one."""
+    """World axes of longitude and latitude; `None` where there are not exactly one and one.
+
+    Parameters
+    ----------
+    wcs : `~astropy.wcs.wcsapi.BaseLowLevelWCS`
+
+    Returns
+    -------
+    `tuple` of two `int`, or `None`
+        World axes, 0-based: longitude first.
+    """
     kinds = [str(kind).rpartition(".")[2] for kind in wcs.world_axis_physical_types]
     lon = [i for i, kind in enumerate(kinds) if kind in ("lon", "ra")]
     lat = [i for i, kind in enumerate(kinds) if kind in ("lat", "dec")]
@@ -88,7 +98,19 @@ def sky_worlds(wcs: BaseLowLevelWCS) -> tuple[int, int] | None:
 
 
 def unwrapped(wcs: BaseLowLevelWCS) -> tuple[BaseLowLevelWCS, np.ndarray, np.ndarray]:
-    """Core of a WCS, and the matrix and offset that lead from its own pixels (0-based) to the core's."""
+    """What a WCS wraps, and how its own pixels lead there.
+
+    Parameters
+    ----------
+    wcs : `~astropy.wcs.wcsapi.BaseLowLevelWCS`
+        Sliced, resampled, reordered or compound, in any depth.
+
+    Returns
+    -------
+    core : `~astropy.wcs.wcsapi.BaseLowLevelWCS`
+    matrix, offset : `numpy.ndarray`, shapes (n_core, n) and (n_core,)
+        ``matrix @ pixel + offset`` is the pixel of the core, both 0-based and x first.
+    """
     # None of the wrappers says publicly what it wraps; the names below are the same since ndcube 2.0 and astropy 4.0.
     if isinstance(wcs, SlicedLowLevelWCS):
         items = wcs._slices_pixel
@@ -233,13 +255,18 @@ def _describe(wcs: WCS, frame: Any) -> None:
     if isinstance(observer, str):
         observer = get_body_heliographic_stonyhurst(observer, frame.obstime) if frame.obstime is not None else None
     if observer is not None:
-        place = SkyCoord(observer).transform_to(HeliographicStonyhurst(obstime=frame.obstime))
-        wcs.wcs.aux.hgln_obs, wcs.wcs.aux.hglt_obs = place.lon.to_value(u.deg), place.lat.to_value(u.deg)
-        wcs.wcs.aux.dsun_obs = place.radius.to_value(u.m)
+        position = SkyCoord(observer).transform_to(HeliographicStonyhurst(obstime=frame.obstime))
+        wcs.wcs.aux.hgln_obs, wcs.wcs.aux.hglt_obs = position.lon.to_value(u.deg), position.lat.to_value(u.deg)
+        wcs.wcs.aux.dsun_obs = position.radius.to_value(u.m)
     wcs.wcs.set()
 
 
 def window_name(cube: NDCubeBase) -> str:
-    """EXTNAME of a cube, empty where it has none."""
+    """EXTNAME of a cube, empty where it has none.
+
+    Parameters
+    ----------
+    cube : `~ndcube.NDCube`
+    """
     meta = cube.meta if isinstance(cube.meta, Mapping) else {}
     return str(meta.get("EXTNAME") or meta.get("extname") or "").strip()

@@ -25,8 +25,9 @@ from sunpy.map import GenericMap
 from sunalign.exceptions import ImageError, warn_user
 from sunalign.geometry.coordinates import PixelGrid
 from sunalign.geometry.dates import Dates, read_dates, wcs_dates, without_dates
-from sunalign.geometry.times import StepTimes, header_runs_along_rows, header_times
+from sunalign.geometry.times import StepTimes
 from sunalign.images.cube_times import cube_runs_along_rows, cube_times
+from sunalign.images.header_times import header_runs_along_rows, header_times
 from sunalign.wcs.celestial import flat_wcs
 from sunalign.wcs.distortion import without_distortion
 from sunalign.wcs.readable import dates_itself, quiet_about_metadata, readable_map
@@ -121,18 +122,36 @@ class Image:
         return found[name]
 
     def crop(self, y: slice, x: slice) -> Image:
-        """Sub-image of rows ``y`` and columns ``x``."""
+        """Sub-image.
+
+        Parameters
+        ----------
+        y, x : slice
+            Rows and columns, with explicit non-negative ends.
+        """
         return replace(self, data=self.data[y, x], grid=self.grid.crop(y, x))
 
     def binned(self, by: int, bx: int) -> Image:
-        """Means over blocks of ``by`` x ``bx`` pixels; NaN where fewer than half of a block's pixels are valid."""
+        """Means over blocks of ``by`` x ``bx`` pixels; NaN where fewer than half of a block's pixels are valid.
+
+        Parameters
+        ----------
+        by, bx : `int`
+            Rows and columns of a block; an incomplete last one is dropped.
+        """
         if by == bx == 1:
             return self
         grid = self.grid.binned(by, bx)
         return replace(self, data=_block_mean(self.data, by, bx, grid.shape), grid=grid)
 
     def masked(self, mask: np.ndarray) -> Image:
-        """Copy without the pixels where ``mask`` is True."""
+        """Copy without some of its pixels.
+
+        Parameters
+        ----------
+        mask : `numpy.ndarray` of `bool`, shape (ny, nx)
+            True where a pixel is to be left out.
+        """
         return replace(self, data=np.where(mask, np.nan, self.data))
 
     def to_map(self) -> GenericMap:
@@ -245,7 +264,13 @@ def _block_sum(data: np.ndarray, by: int, bx: int) -> np.ndarray:
 
 
 def along_steps(image: Image) -> Image:
-    """Transpose an image whose raster steps follow each other along y, as in a header with latitude first."""
+    """Transpose an image whose raster steps follow each other along y, as in a header with latitude first.
+
+    Parameters
+    ----------
+    image : `~sunalign.images.Image`
+        As it was read.
+    """
     cube = isinstance(image.source, NDCubeBase)
     if not (cube_runs_along_rows(image) if cube else header_runs_along_rows(image)):
         return image
@@ -261,7 +286,15 @@ _PICTURE_KEYS = (
 
 
 def clean_data(data: Any, mask: Any) -> np.ndarray:
-    """Native float64 copy of data, NaN where they are not finite or masked (True, as in NDData)."""
+    """Native float64 copy of data, NaN where they are not finite or masked (True, as in NDData).
+
+    Parameters
+    ----------
+    data : array-like
+        Any shape, type and byte order.
+    mask : array-like of `bool`, or `None`
+        True where a value does not count; it broadcasts against the data.
+    """
     clean = np.array(data, dtype=np.float64)
     clean[~np.isfinite(clean)] = np.nan
     if mask is not None and mask is not False:

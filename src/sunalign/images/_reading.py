@@ -23,14 +23,13 @@ from ndcube.ndcube_sequence import NDCubeSequenceBase
 from sunpy.map import GenericMap, MapSequence
 
 from sunalign.exceptions import ImageError, describe_error
-from sunalign.geometry.times import refuse_sit_and_stare
 from sunalign.images._image import Image, along_steps, clean_data
 from sunalign.images.cubes import spectral_image
 from sunalign.wcs.celestial import celestial_wcs, two_axes
 from sunalign.wcs.distortion import misread_by_map
 from sunalign.wcs.fits_plane import first_on_sky, no_file, one_position, plane_of
 from sunalign.wcs.header import plain_values, sky_axes
-from sunalign.wcs.plausible import number_of, pixel_grid, unusable
+from sunalign.wcs.plausible import number_of, pixel_grid, refuse_sit_and_stare, unusable
 from sunalign.wcs.readable import quiet_about_metadata, readable_map
 
 __all__ = ["map_image", "map_wcs", "read_map", "to_image"]
@@ -78,7 +77,16 @@ def _of_map(source: GenericMap, name: str) -> Image:
 
 
 def map_image(source: GenericMap, data: np.ndarray, name: str) -> Image:
-    """Image of a map, with data that may stand for the map's own."""
+    """Image of a map.
+
+    Parameters
+    ----------
+    source : `~sunpy.map.GenericMap`
+    data : `numpy.ndarray`, shape (ny, nx)
+        Float64 with NaN, which may stand for the map's own.
+    name : `str`
+        How to speak of it in messages.
+    """
     with quiet_about_metadata():
         readable = readable_map(source)
         grid, unit = pixel_grid(map_wcs(readable, name), source.data.shape, name), source.unit
@@ -104,7 +112,14 @@ def _several(source: Any) -> str:
 
 
 def map_wcs(source: GenericMap, name: str) -> WCS:
-    """Celestial WCS of a map, with what its own ``wcs`` leaves out of its header."""
+    """Celestial WCS of a map, with what its own ``wcs`` leaves out of its header.
+
+    Parameters
+    ----------
+    source : `~sunpy.map.GenericMap`
+    name : `str`
+        How to speak of it in messages.
+    """
     if misread_by_map(source.meta):
         return celestial_wcs(source.meta, name)
     try:
@@ -171,7 +186,22 @@ def _(source: Any) -> Image:
 
 
 def read_map(path: str | os.PathLike[str]) -> GenericMap:
-    """Open the first image with celestial axes of a FITS file as a Map, or say what is wrong with the file."""
+    """Open the first image with celestial axes of a FITS file as a Map.
+
+    Parameters
+    ----------
+    path : path-like
+
+    Returns
+    -------
+    `~sunpy.map.GenericMap`
+        In memory; the file is closed.
+
+    Raises
+    ------
+    ~sunalign.exceptions.ImageError
+        Says what is wrong with the file.
+    """
     path = Path(path)
     if not path.exists():
         raise ImageError(no_file(path))

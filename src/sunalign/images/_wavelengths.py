@@ -53,7 +53,24 @@ def lines(cube: NDCubeBase) -> dict[str, u.Quantity]:
 def interval(
     cube: NDCubeBase, wavelength: u.Quantity | None, width: u.Quantity | None, line: str | None
 ) -> u.Quantity | None:
-    """(lower, upper) wavelengths in any order; `None` for all."""
+    """Wavelengths that were asked for.
+
+    Parameters
+    ----------
+    cube : `~ndcube.NDCube`
+        For the names of its lines.
+    wavelength : `~astropy.units.Quantity` or `None`
+        Two of them, or the middle one, which ``width`` goes with.
+    width : `~astropy.units.Quantity` or `None`
+        Of the whole interval.
+    line : `str` or `None`
+        Instead of a wavelength, a line that the cube's metadata list.
+
+    Returns
+    -------
+    `~astropy.units.Quantity` or `None`
+        Two wavelengths in any order; `None` for all.
+    """
     if line is not None:
         if wavelength is not None:
             raise TypeError("'wavelength' and 'line' say the same thing twice; give one of them.")
@@ -108,7 +125,23 @@ def _plain(name: str) -> str:
 
 
 def selected(cube: NDCubeBase, chosen: u.Quantity | None, name: str) -> tuple[tuple[slice, ...], np.ndarray | None]:
-    """Part of a cube inside an interval, and which pixels of that are, where not all."""
+    """Part of a cube inside an interval of wavelengths.
+
+    Parameters
+    ----------
+    cube : `~ndcube.NDCube`
+    chosen : `~astropy.units.Quantity` or `None`
+        Two wavelengths in any order, or energies or frequencies; `None` for all.
+    name : `str`
+        How to speak of the cube in messages.
+
+    Returns
+    -------
+    `tuple` of slice
+        One for each axis of the data.
+    `numpy.ndarray` of `bool`, or `None`
+        Which pixels of that part are inside, where not all are.
+    """
     everything = (slice(None),) * cube.data.ndim
     if chosen is None:
         return everything, None

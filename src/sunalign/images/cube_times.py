@@ -22,8 +22,10 @@ from astropy.wcs.wcsapi import BaseLowLevelWCS
 from sunalign.exceptions import ImageError
 from sunalign.geometry.coordinates import PixelGrid, direction
 from sunalign.geometry.dates import wcs_dates
-from sunalign.geometry.times import StepTimes, interpolate_columns, refuse_sit_and_stare, time_epoch
+from sunalign.geometry.times import StepTimes, interpolate_columns
 from sunalign.images._cube_sky import unwrapped
+from sunalign.images.header_times import time_epoch
+from sunalign.wcs.plausible import refuse_sit_and_stare
 
 if TYPE_CHECKING:
     from sunalign.images import Image
@@ -70,7 +72,13 @@ def cube_times(image: Image) -> StepTimes | None:
 
 
 def cube_runs_along_rows(image: Image) -> bool:
-    """Whether the raster steps of a cube follow each other along axis y of its image as it was read, not along x."""
+    """Whether the raster steps of a cube follow each other along axis y of its image as it was read, not along x.
+
+    Parameters
+    ----------
+    image : `~sunalign.images.Image`
+        Made of a cube.
+    """
     x, y = _columns_and_rows(image)
     if x is None or y is None:
         return False
@@ -172,7 +180,13 @@ def _refuse(
 
 
 def time_sources(image: Image) -> Iterator[tuple[Time, tuple[int, ...], str]]:
-    """Times with the pixel axes of the cube that their own axes run along, and whence they come; best first."""
+    """Times with the pixel axes of the cube that their own axes run along, and whence they come; best first.
+
+    Parameters
+    ----------
+    image : `~sunalign.images.Image`
+        Made of a cube.
+    """
     for find in (_world_times, _extra_times, _global_times):
         found = find(image)
         if found is not None:

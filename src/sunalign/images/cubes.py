@@ -24,11 +24,10 @@ import astropy.units as u
 from ndcube.ndcube import NDCubeBase
 
 from sunalign.exceptions import ImageError
-from sunalign.geometry.times import refuse_sit_and_stare
 from sunalign.images._cube_sky import CubeSky, cube_sky, window_name
 from sunalign.images._image import Image, along_steps, clean_data
 from sunalign.images._wavelengths import interval, lines, selected
-from sunalign.wcs.plausible import pixel_grid
+from sunalign.wcs.plausible import pixel_grid, refuse_sit_and_stare
 
 __all__ = ["CHOICES", "CubeSky", "cube_sky", "lines", "spectral_image", "window_name"]
 
@@ -147,7 +146,22 @@ def _reduced(values: np.ndarray, sky: CubeSky, reduce: Reduction) -> np.ndarray:
 
 
 def off_slit(meta: Mapping[str, Any], sky: CubeSky, n_rows: int, name: str) -> np.ndarray:
-    """Rows of a SPICE window that are not well inside the slit."""
+    """Rows of a SPICE window that are not well inside the slit.
+
+    Parameters
+    ----------
+    meta : mapping
+        Of the window.
+    sky : `~sunalign.images._cube_sky.CubeSky`
+        Which way its rows run over the detector.
+    n_rows : `int`
+    name : `str`
+        How to speak of the cube in messages.
+
+    Returns
+    -------
+    `numpy.ndarray` of `bool`, shape (n_rows,)
+    """
     none = np.zeros(n_rows, bool)
     if "SPICE" not in str(meta.get("INSTRUME", "")).upper():
         return none

@@ -56,7 +56,18 @@ class Frame:
         return self.head.name
 
     def read(self, y: slice, x: slice) -> np.ndarray:
-        """Pixels of rows ``y`` and columns ``x``, float64 with NaN where there is no valid value."""
+        """Pixels of a part of it.
+
+        Parameters
+        ----------
+        y, x : slice
+            Rows and columns, with explicit non-negative ends.
+
+        Returns
+        -------
+        `numpy.ndarray`
+            Float64 with NaN where there is no valid value.
+        """
         if isinstance(self.pixels, FrameFile):
             return clean_data(self.pixels.read(y, x), None)
         if isinstance(self.pixels, GenericMap):
@@ -103,7 +114,13 @@ class FrameFile:
         return hdus, hdu
 
     def read(self, y: slice, x: slice) -> np.ndarray:
-        """Pixels of rows ``y`` and columns ``x``."""
+        """Pixels of a part of it, as they stand in the file.
+
+        Parameters
+        ----------
+        y, x : slice
+            Rows and columns, with explicit non-negative ends.
+        """
         if self._hdus is None:
             self._hdus, self._hdu = self._open()
         return self._plane.image(np.asarray(self._hdu.section[self._plane.index(len(self._hdu.shape), y, x)]))
@@ -173,6 +190,13 @@ def _flat(references: Sequence[Any]) -> list[Any]:
 
 
 def frame_of(reference: Any) -> Frame:
+    """Image of a sequence, whose pixels are read when they are needed.
+
+    Parameters
+    ----------
+    reference : path-like, `~sunpy.map.GenericMap`, or what `sunalign.images.to_image` takes
+        It needs a date.
+    """
     if isinstance(reference, (str, os.PathLike)):
         pixels: Any = FrameFile(Path(reference))
         # Through a Map, because it knows the oddities of every instrument's header; the data are one zero, repeated.

@@ -45,7 +45,13 @@ class NCC(Metric):
         margin: tuple[int, int],
         min_overlap: float,
     ) -> ShiftSurface:
-        """See `sunalign.abc.SupportsShiftSurface`."""
+        """See `sunalign.abc.SupportsShiftSurface`.
+
+        Parameters
+        ----------
+        reference, target, reference_mask, target_mask, margin, min_overlap
+            As there.
+        """
         return masked_ncc_surface(reference, target, reference_mask, target_mask, margin, min_overlap)
 
     def normal_equations(
@@ -55,6 +61,11 @@ class NCC(Metric):
 
         Gain and offset are projected out, as in ECC (Evangelidis & Psarakis 2008, IEEE PAMI 30, 1858): the model is
         ``t = a m + b`` with a and b the best for every trial.
+
+        Parameters
+        ----------
+        reference, jacobian, target, mask
+            As there.
         """
         p, n = len(jacobian), int(np.count_nonzero(~mask))
         means, gram = _gram(reference, target, jacobian, mask)
@@ -77,7 +88,13 @@ class NCC(Metric):
         target: np.ndarray,
         mask: np.ndarray,
     ) -> NormalEquations:
-        """See `sunalign.model.plane_sums.SupportsPlanes`."""
+        """See `sunalign.model.plane_sums.SupportsPlanes`.
+
+        Parameters
+        ----------
+        reference, slopes, planes, target, mask
+            As there.
+        """
         sums = PlaneSums.of(reference, slopes, target, mask)
         (mm, mt), (_, tt) = sums.products
         if not sums.varies:
@@ -94,7 +111,13 @@ class NCC(Metric):
     def block_scores(
         self, reference: np.ndarray, jacobian: np.ndarray, target: np.ndarray, mask: np.ndarray, block: tuple[int, int]
     ) -> np.ndarray:
-        """See `sunalign.abc.SupportsJudgement`."""
+        """See `sunalign.abc.SupportsJudgement`.
+
+        Parameters
+        ----------
+        reference, jacobian, target, mask, block
+            As there.
+        """
         (mean_m, mean_t, *mean_g), gram = _gram(reference, target, jacobian, mask)
         gain, tilt = gram[0, 1] / gram[0, 0], gram[2:, 0] / gram[0, 0]
         model, residual = (np.where(mask, 0.0, image - mean) for image, mean in ((reference, mean_m), (target, mean_t)))
@@ -108,7 +131,13 @@ class NCC(Metric):
         return gain * np.array(shares)
 
     def significance(self, score: float, other: float, n_pixels: int) -> float:
-        """See `sunalign.abc.SupportsJudgement`; by Fisher's z, whose standard error is ``1 / sqrt(n - 3)``."""
+        """See `sunalign.abc.SupportsJudgement`; by Fisher's z, whose standard error is ``1 / sqrt(n - 3)``.
+
+        Parameters
+        ----------
+        score, other, n_pixels
+            As there.
+        """
         return fisher_significance(score, other, n_pixels)
 
 

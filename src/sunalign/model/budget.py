@@ -28,16 +28,33 @@ class Budget:
         self._progress = progress
 
     def left(self, wanted: int) -> int:
-        """How many of some wanted evaluations are left."""
+        """How many of some wanted evaluations are left.
+
+        Parameters
+        ----------
+        wanted : `int`
+        """
         return wanted if self.allowed is None else max(0, min(wanted, self.allowed - self.spent))
 
     def claim(self, n: int) -> None:
-        """Spend ``n`` evaluations, or raise `BudgetSpent`."""
+        """Spend evaluations, or raise `BudgetSpent`.
+
+        Parameters
+        ----------
+        n : `int`
+            All of them or none are spent.
+        """
         if self.left(n) < n:
             raise BudgetSpent
         self.spent += n
 
     def show(self, best: float) -> None:
-        """Report the best score so far."""
+        """Report the best score so far.
+
+        Parameters
+        ----------
+        best : `float`
+            Of all scores so far.
+        """
         if self._progress is not None:
             self._progress(self.spent, best)

@@ -105,10 +105,10 @@ def _with_secant(hessian: np.ndarray, step: np.ndarray, change: np.ndarray) -> n
     them: without this the last pixels would be climbed in hundreds of steps.
     """
     along = hessian @ step
-    expected, seen = float(step @ along), float(step @ change)
-    if not (expected > 0 and seen > 1e-3 * expected):
+    expected, found = float(step @ along), float(step @ change)
+    if not (expected > 0 and found > 1e-3 * expected):
         return hessian
-    return hessian - np.outer(along, along) / expected + np.outer(change, change) / seen
+    return hessian - np.outer(along, along) / expected + np.outer(change, change) / found
 
 
 def _step(gradient: np.ndarray, hessian: np.ndarray, x: np.ndarray, space: SearchSpace, damping: float) -> np.ndarray:

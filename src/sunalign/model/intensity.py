@@ -56,7 +56,13 @@ class IntensityTransform:
         return self.lift / span if span > 0 else 0.0
 
     def lifted(self, relative: float) -> IntensityTransform:
-        """Return the same scaling with another lift."""
+        """Return the same scaling with another lift.
+
+        Parameters
+        ----------
+        relative : `float`
+            The lift, as a fraction of the range from ``lower`` to ``upper``.
+        """
         return replace(self, lift=relative * (self.upper - self.lower))
 
     @property
@@ -145,6 +151,10 @@ def make_scaling(choice: str | IntensityScaling) -> IntensityScaling:
 
     ``"linear"`` keeps the clip, which is what hot pixels need; ``IntensityScaling(stretch="linear", clip=None)``
     leaves the values as they are.
+
+    Parameters
+    ----------
+    choice : `str` or `IntensityScaling`
     """
     if isinstance(choice, IntensityScaling):
         return choice

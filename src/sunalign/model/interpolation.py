@@ -59,7 +59,13 @@ class SplineImage:
         self._padded = np.pad(coefficients, ((1, 2), (1, 2)), mode="reflect")
 
     def sample(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-        """Values at pixel coordinates; NaN where there are none."""
+        """Values at pixel coordinates; NaN where there are none.
+
+        Parameters
+        ----------
+        x, y : `numpy.ndarray`
+            0-based pixel coordinates, of one shape.
+        """
         trusted, x, y = self._trusted(x, y)
         values = ndimage.map_coordinates(self._padded, [y + 1, x + 1], order=3, prefilter=False, mode="nearest")
         values += self.mean
@@ -67,7 +73,13 @@ class SplineImage:
         return values
 
     def sample_with_gradient(self, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Values and their derivatives by x and y; NaN where there are none."""
+        """Values and their derivatives by x and y; NaN where there are none.
+
+        Parameters
+        ----------
+        x, y : `numpy.ndarray`
+            0-based pixel coordinates, of one shape.
+        """
         trusted, x, y = self._trusted(x, y)
         out = np.empty((3, *x.shape))
         flat, flat_x, flat_y = out.reshape(3, -1), x.ravel(), y.ravel()
@@ -79,12 +91,29 @@ class SplineImage:
         return out[0], out[1], out[2]
 
     def sample_separable(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-        """Values, shape (len(y), len(x)) in single precision, on the grid that columns ``x`` and rows ``y`` span."""
+        """Values on the grid that columns and rows span.
+
+        Parameters
+        ----------
+        x, y : `numpy.ndarray`, shapes (n,) and (m,)
+            Pixel coordinates of the columns and of the rows.
+
+        Returns
+        -------
+        `numpy.ndarray`, shape (m, n)
+            Single precision.
+        """
         wx, wy = self._weights(x, 1), self._weights(y, 0)
         return self._finished(wy @ self._across(wx), x, y)
 
     def sample_separable_with_gradient(self, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """As `sample_separable`, with the derivatives by x and y."""
+        """As `sample_separable`, with the derivatives by x and y.
+
+        Parameters
+        ----------
+        x, y : `numpy.ndarray`
+            As in `sample_separable`.
+        """
         wx, wy = self._weights(x, 1), self._weights(y, 0)
         dx, dy = self._weights(x, 1, slope=True), self._weights(y, 0, slope=True)
         across = self._across(wx)
@@ -216,7 +245,13 @@ class SplineImage:
 
 
 def cubic_basis(t: np.ndarray) -> tuple[tuple[np.ndarray, ...], tuple[np.ndarray, ...]]:
-    """Cubic B-spline weights of the four coefficients around a point ``t`` past the second one, and their slopes."""
+    """Cubic B-spline weights of the four coefficients around a point, and their slopes.
+
+    Parameters
+    ----------
+    t : `numpy.ndarray`
+        How far the point is past the second of the four, from 0 to 1, in pixels.
+    """
     s = 1 - t
     t2, s2 = t * t, s * s
     value = (s2 * s / 6, 2 / 3 - t2 * (2 - t) / 2, 2 / 3 - s2 * (2 - s) / 2, t2 * t / 6)

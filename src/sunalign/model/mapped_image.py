@@ -61,7 +61,17 @@ class MappedImage:
     def positions(
         self, x: np.ndarray, y: np.ndarray, columns: np.ndarray | None = None, moment: int = 0
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Pixel coordinates of the image at pixel coordinates of the target; NaN where it cannot see."""
+        """Pixel coordinates of the image at pixel coordinates of the target; NaN where it cannot see.
+
+        Parameters
+        ----------
+        x, y : `numpy.ndarray`
+            Pixel coordinates of the target, of one shape.
+        columns : `numpy.ndarray`, optional
+            Target column whose time counts for each point; ``x`` by default.
+        moment : `int`
+            Which of the mappings.
+        """
         return self.mappings[moment](x, y, columns)
 
     def sample(self, x: np.ndarray, y: np.ndarray, columns: np.ndarray | None = None, moment: int = 0) -> np.ndarray:
@@ -79,7 +89,13 @@ class MappedImage:
     def sample_with_gradient(
         self, x: np.ndarray, y: np.ndarray, columns: np.ndarray | None = None, moment: int = 0
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Values and their derivatives by the pixel coordinates of the target."""
+        """Values and their derivatives by the pixel coordinates of the target.
+
+        Parameters
+        ----------
+        x, y, columns, moment
+            As in `positions`.
+        """
         column, row, j = self.mappings[moment].with_jacobian(x, y, columns)
         value, by_column, by_row = self.spline.sample_with_gradient(column, row)
         return value, by_column * j[0, 0] + by_row * j[1, 0], by_column * j[0, 1] + by_row * j[1, 1]
@@ -98,36 +114,71 @@ class MappedImage:
         """
         surface = is_surface(self.image)
         found = [_window(mapping, margin, columns, around + _REACH, surface) for mapping in self.mappings]
-        seen = [window for window in found if window is not None]
-        if not seen:
+        windows = [window for window in found if window is not None]
+        if not windows:
             return None
-        y, x = (slice(min(w[axis].start for w in seen), max(w[axis].stop for w in seen)) for axis in range(2))
+        y, x = (slice(min(w[axis].start for w in windows), max(w[axis].stop for w in windows)) for axis in range(2))
         return y, x
 
     def cropped(self, window: Window) -> MappedImage:
-        """The part of rows and columns, all in memory."""
+        """The part of rows and columns, all in memory.
+
+        Parameters
+        ----------
+        window : pair of slice
+            Rows and columns, as `needed` gives them.
+        """
         return self.holding(self._loaded.crop(*window))
 
     def holding(self, image: Image) -> MappedImage:
-        """Same sky, other pixels: on the same grid or on one that was cut or binned from it."""
+        """Same sky, other pixels: on the same grid or on one that was cut or binned from it.
+
+        Parameters
+        ----------
+        image : `~sunalign.images.Image`
+        """
         mappings = tuple(replace(mapping, reference=image.grid) for mapping in self.mappings)
         return MappedImage(image, mappings, None, self.smoothing)
 
     def mapped(self, function: Transform) -> MappedImage:
-        """Replace the pixels."""
+        """Replace the pixels.
+
+        Parameters
+        ----------
+        function : callable
+            From an array of pixels to another of its shape.
+        """
         # Without its source: workers get a copy of all this.
         return self.holding(replace(self.image, data=function(self.data), source=None, meta={}))
 
     def smoothed(self, width: float) -> MappedImage:
-        """Smooth, by this width instead, before the spline is made."""
+        """Smooth, by this width instead, before the spline is made.
+
+        Parameters
+        ----------
+        width : `float`
+            Of the Gaussian, in pixels of the image; 0 for none.
+        """
         return replace(self.holding(self._loaded), smoothing=width)
 
     def can_be_binned(self, factor: int) -> bool:
-        """Whether two of the larger pixels are left along each side."""
+        """Whether two of the larger pixels are left along each side.
+
+        Parameters
+        ----------
+        factor : `int`
+            Pixels of a larger one, along either side.
+        """
         return min(self.data.shape) >= 2 * factor
 
     def binned(self, factor: int) -> MappedImage:
-        """Coarser version."""
+        """Coarser version.
+
+        Parameters
+        ----------
+        factor : `int`
+            Pixels of a larger one, along either side.
+        """
         return self.holding(self._loaded.binned(factor, factor))
 
     @property
@@ -136,7 +187,12 @@ class MappedImage:
 
 
 def is_surface(image: Image) -> bool:
-    """Whether an image is a map of the Sun's surface in heliographic coordinates."""
+    """Whether an image is a map of the Sun's surface in heliographic coordinates.
+
+    Parameters
+    ----------
+    image : `~sunalign.images.Image`
+    """
     return str(image.wcs.wcs.ctype[0]).startswith(("CRLN", "HGLN"))
 
 
@@ -155,12 +211,12 @@ def _window(
     x = np.linspace(first - 0.5 - mx, last + 0.5 + mx, _NET)
     y = np.linspace(-0.5 - my, ny - 0.5 + my, _NET)
     column, row = mapping(*np.meshgrid(x, y), np.clip(x, first, last))
-    seen = np.isfinite(column) & np.isfinite(row)
-    if not seen.any():
+    visible = np.isfinite(column) & np.isfinite(row)
+    if not visible.any():
         return None
     ranges = []
-    for position, size in zip((row[seen], column[seen]), mapping.reference.shape, strict=True):
-        limb = 0.0 if seen.all() else _UNSEEN * float(np.ptp(position))
+    for position, size in zip((row[visible], column[visible]), mapping.reference.shape, strict=True):
+        limb = 0.0 if visible.all() else _UNSEEN * float(np.ptp(position))
         reach = around + max(beyond, limb)
         start, stop = max(0.0, np.floor(position.min() - reach)), min(size, np.ceil(position.max() + reach) + 1)
         if stop - start < 2:

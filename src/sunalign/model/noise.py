@@ -65,7 +65,15 @@ def gaussian_smoothed(data: np.ndarray, width: float | tuple[float, float]) -> t
 
 
 def edge(width: float, n: int) -> int:
-    """Pixels at either end of ``n`` that see too much of what is beyond: the inside, mirrored."""
+    """Pixels at either end of a row that see too much of what is beyond: the inside, mirrored.
+
+    Parameters
+    ----------
+    width : `float`
+        Of the Gaussian, in pixels.
+    n : `int`
+        Pixels of the row.
+    """
     return min(int(np.ceil(_QUANTILE * width - 0.5)), n // 8) if width > 0 else 0
 
 
@@ -145,7 +153,13 @@ class NoiseModel:
     gain: float = 0.0
 
     def variance(self, intensity: np.ndarray | float) -> np.ndarray:
-        """Expected variance of pixels of this intensity."""
+        """Expected variance of pixels of this intensity.
+
+        Parameters
+        ----------
+        intensity : `numpy.ndarray` or `float`
+            Not yet scaled; below 0 as at 0.
+        """
         return np.asarray(self.read + self.gain * np.maximum(intensity, 0.0))
 
 
@@ -237,7 +251,13 @@ class Spectrum:
 
     @classmethod
     def of(cls, arrays: Iterable[np.ndarray]) -> Spectrum | None:
-        """Mean over some parts of one image or more; `None` where there is too little to tell."""
+        """Mean over some parts of one image or more; `None` where there is too little to tell.
+
+        Parameters
+        ----------
+        arrays : iterable of `numpy.ndarray`, shape (ny, nx)
+            NaN where there is no valid value.
+        """
         by_shape: dict[tuple[int, ...], list[np.ndarray]] = {}
         for tile in _tiles(arrays)[:_FEWER_TILES]:
             if min(tile.shape) >= 8 and 2 * np.count_nonzero(np.isfinite(tile)) >= tile.size:
@@ -260,7 +280,13 @@ class Spectrum:
         return max(self.mean(self.power) - self.noise, 0.0)
 
     def mean(self, values: np.ndarray) -> float:
-        """Mean over all modes."""
+        """Mean over all modes.
+
+        Parameters
+        ----------
+        values : `numpy.ndarray`, shape (n_modes,)
+            Or a number for each of them that broadcasts.
+        """
         return float(self.weight @ values)
 
 

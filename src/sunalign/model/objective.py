@@ -29,6 +29,21 @@ _DECIMALS = 9  # Of a parameter, in its unit, where two trials count as one.
 class Objective:
     """Score as a function of the free parameters, with a cache, the history, a budget, workers and progress.
 
+    Parameters
+    ----------
+    problem : `~sunalign.model.Problem`
+        Forward model of target and reference.
+    space : `~sunalign.model.SearchSpace`
+        The free parameters.
+    n_jobs : `int`
+        Worker processes that `many` is spread over; 1 for none.
+    max_evaluations : `int`, optional
+        After which `~sunalign.model.budget.BudgetSpent` ends the search; no limit by default.
+    progress : callable, optional
+        Called with the evaluations spent and the best score.
+    budget : `~sunalign.model.budget.Budget`, optional
+        One that is shared with others, instead of ``max_evaluations`` and ``progress``.
+
     Attributes
     ----------
     space : `~sunalign.model.SearchSpace`
@@ -107,7 +122,18 @@ class Objective:
         return self._cache[key]
 
     def many(self, points: Sequence[Sequence[float]] | np.ndarray) -> np.ndarray:
-        """Scores at many points, shape (n, p), computed by the workers where there are any."""
+        """Scores at many points, computed by the workers where there are any.
+
+        Parameters
+        ----------
+        points : array-like, shape (n, p)
+            In the order and units of ``space``.
+
+        Returns
+        -------
+        `numpy.ndarray`, shape (n,)
+            -inf where there is too little to compare.
+        """
         points = np.atleast_2d(np.asarray(points, float))
         new: dict[tuple[float, ...], np.ndarray] = {}
         for x in points:
@@ -166,7 +192,12 @@ class Objective:
         return isinstance(self.problem.metric, SupportsGaussNewton)
 
     def normal_equations(self, x: np.ndarray) -> NormalEquations:
-        """Second-order model around a point; counts as one evaluation and enters the history."""
+        """Second-order model around a point; counts as one evaluation and enters the history.
+
+        Parameters
+        ----------
+        x : `numpy.ndarray`, shape (p,)
+        """
         self._budget.claim(1)
         equations, score = self.problem.scored_equations(x)
         if not np.isfinite(equations.score):
@@ -177,7 +208,13 @@ class Objective:
         return equations
 
     def shift_surface(self, x: np.ndarray) -> SearchSurface:
-        """Scores at every shift of whole pixels within the bounds, all else as in ``x``; counts as one evaluation."""
+        """Scores at every shift of whole pixels within the bounds, all else as in ``x``; counts as one evaluation.
+
+        Parameters
+        ----------
+        x : `numpy.ndarray`, shape (p,)
+            Its shifts are the middle of the surface.
+        """
         self._budget.claim(1)
         # A shift of a pixel of a target that is tried larger is larger by as much, and turned as the target is.
         linear = self.problem.pixel_on_sky(x)
@@ -211,7 +248,14 @@ class Objective:
         return lower, upper
 
     def with_shift(self, x: np.ndarray, shift_x: float, shift_y: float) -> np.ndarray:
-        """Copy of ``x`` with the free ones of its shifts, in arcsec, replaced."""
+        """Copy of a point with the free ones of its shifts replaced.
+
+        Parameters
+        ----------
+        x : `numpy.ndarray`, shape (p,)
+        shift_x, shift_y : `float`
+            Arcsec.
+        """
         moved = np.asarray(x, float).copy()
         for name, value in (("shift_x", shift_x), ("shift_y", shift_y)):
             index = self.space.index(name)
@@ -223,6 +267,11 @@ class Objective:
         """Return the same objective at another resolution, sharing the budget.
 
         See `sunalign.model.problem.Problem.at_level`.
+
+        Parameters
+        ----------
+        level : `float`
+            Size of its pixels, in pixels of the reference.
         """
         return self._sharing(self.problem.at_level(level))
 
@@ -234,11 +283,22 @@ class Objective:
         return self._sharing(self.problem.at_finest_level())
 
     def with_metric(self, metric: Metric) -> Objective:
-        """Return the same objective judged by another metric, sharing the budget."""
+        """Return the same objective judged by another metric, sharing the budget.
+
+        Parameters
+        ----------
+        metric : `~sunalign.abc.Metric`
+        """
         return self._sharing(replace(self.problem, metric=metric))
 
     def with_min_overlap(self, min_overlap: float) -> Objective:
-        """Return the same objective with another fraction of the target to be covered, sharing the budget."""
+        """Return the same objective with another fraction of the target to be covered, sharing the budget.
+
+        Parameters
+        ----------
+        min_overlap : `float`
+            From 0 to 1; below it a candidate scores -inf.
+        """
         return self._sharing(replace(self.problem, min_overlap=min_overlap))
 
     def _sharing(self, problem: Problem) -> Objective:

@@ -72,7 +72,7 @@ def significance_of_peak(judge: Objective, surface: SearchSurface, x: np.ndarray
     found = top_and_rival(surface)
     if found is None:
         return np.nan
-    points = [judge.with_shift(x, surface.shift_x[place], surface.shift_y[place]) for place in found]
+    points = [judge.with_shift(x, surface.shift_x[index], surface.shift_y[index]) for index in found]
     problem = replace(judge.problem, min_overlap=0.0)  # Of a part, anything is little.
     samples = [problem.sample(point) for point in points]
     # Of the same pixels: what one shift covers and the other does not is no sign of either.
@@ -80,15 +80,20 @@ def significance_of_peak(judge: Objective, surface: SearchSurface, x: np.ndarray
     groups = parts_of(valid, block, _PARTS)
     n = int(groups.max(initial=-1)) + 1
     top, rival = (np.array([problem.score_of(v, ~valid | (groups != k)) for k in range(n)]) for v in samples)
-    told = np.isfinite(top) & np.isfinite(rival)
-    gain, n = top[told] - rival[told], int(np.count_nonzero(told))
+    scored = np.isfinite(top) & np.isfinite(rival)
+    gain, n = top[scored] - rival[scored], int(np.count_nonzero(scored))
     if n < _LEAST:
         return np.nan
     return float(gain.mean() / max(gain.std(ddof=1) / np.sqrt(n), np.finfo(float).tiny))
 
 
 def above_most(surface: SearchSurface) -> SearchSurface:
-    """Surface with its median as zero: a score may have any zero."""
+    """Surface with its median as zero: a score may have any zero.
+
+    Parameters
+    ----------
+    surface : `~sunalign.model.surface.SearchSurface`
+    """
     known = np.isfinite(surface.scores)
     middle = np.median(surface.scores[known]) if known.any() else 0.0
     return surface._replace(scores=surface.scores - middle)

@@ -128,12 +128,26 @@ class Problem:
         return _first_row(self._to_base, self.target.grid.shape[1])
 
     def parameters(self, x: Sequence[float] | np.ndarray) -> dict[str, float]:
-        """All five parameters, free and fixed, as plain numbers."""
+        """All five parameters, free and fixed, as plain numbers.
+
+        Parameters
+        ----------
+        x : sequence of `float`, length p
+            In the order of ``names``, units as in `sunalign.correction.UNITS`.
+        """
         values = {**dict.fromkeys(PARAMETERS, 0.0), "scale_x": 1.0, "scale_y": 1.0, **self.fixed}
         return values | dict(zip(self.names, map(float, x), strict=True))
 
     def correction(self, x: Sequence[float] | np.ndarray, **extra: Any) -> Correction:
-        """Turn a point of the search space into a correction."""
+        """Turn a point of the search space into a correction.
+
+        Parameters
+        ----------
+        x : sequence of `float`, length p
+            As in `parameters`.
+        **extra
+            Further arguments of `~sunalign.Correction.from_parameters`, such as its errors.
+        """
         values: dict[str, Any] = {
             name: value if name.startswith("scale") else value * UNITS[name]
             for name, value in self.parameters(x).items()
@@ -142,7 +156,17 @@ class Problem:
         return Correction.from_parameters(**values, pivot=pivot, axes=self.moved.axes, **extra)
 
     def matrix(self, x: Sequence[float] | np.ndarray) -> np.ndarray:
-        """Homography: pixel of the (binned) target to the ``base`` pixel where it is tried."""
+        """Homography: pixel of the (binned) target to the ``base`` pixel where it is tried.
+
+        Parameters
+        ----------
+        x : sequence of `float`, length p
+            As in `parameters`.
+
+        Returns
+        -------
+        `numpy.ndarray`, shape (3, 3)
+        """
         return self.moved.matrix(self.parameters(x)) @ self._to_base
 
     @cached_property
@@ -150,28 +174,69 @@ class Problem:
         return self.in_base(self.target.grid)
 
     def in_base(self, grid: PixelGrid) -> np.ndarray:
-        """Affine map, 3x3: a pixel of a grid that was cropped or binned to the pixel of ``base``."""
+        """Affine map from pixels of a grid that was cropped or binned to those of ``base``.
+
+        Parameters
+        ----------
+        grid : `~sunalign.geometry.coordinates.PixelGrid`
+            Of the WCS of ``base``.
+
+        Returns
+        -------
+        `numpy.ndarray`, shape (3, 3)
+        """
         # Both are relative to the same WCS, and base may be a crop itself: the overlap of a working grid.
         return grid.affine_to(self.base)
 
     def pixel_on_sky(self, x: Sequence[float] | np.ndarray) -> np.ndarray:
-        """2x2: steps along the target's pixel axes, as they are tried, to arcsec towards (+Tx, +Ty) at the pivot."""
+        """Steps along the target's pixel axes, as they are tried, on the sky at the pivot.
+
+        Parameters
+        ----------
+        x : sequence of `float`, length p
+            As in `parameters`.
+
+        Returns
+        -------
+        `numpy.ndarray`, shape (2, 2)
+            From pixels along (x, y) to arcsec towards (+Tx, +Ty).
+        """
         stretch = self.moved.stretch(self.parameters(x))
         return stretch @ self.base.jacobian(*self.pivot) @ self._to_base[:2, :2] / ARCSEC
 
     def sample(self, x: Sequence[float] | np.ndarray) -> np.ndarray:
-        """Reference at the target's pixels, shape (ny, nx); NaN where there is none."""
+        """Reference at the target's pixels, shape (ny, nx); NaN where there is none.
+
+        Parameters
+        ----------
+        x : sequence of `float`, length p
+            As in `parameters`.
+        """
         return self.reference.sample_grid(self.matrix(x), self.target.grid.shape, self.columns)
 
     def score(self, x: Sequence[float] | np.ndarray) -> float:
-        """Score of one trial; -inf where there is too little to compare."""
+        """Score of one trial; -inf where there is too little to compare.
+
+        Parameters
+        ----------
+        x : sequence of `float`, length p
+            As in `parameters`.
+        """
         sampled = self.sample(x)
         mask = self.target_mask | ~np.isfinite(sampled)
         self._n_compared[tuple(map(float, x))] = int(np.count_nonzero(~mask))
         return self._score_but_for(sampled, mask)
 
     def score_of(self, sampled: np.ndarray, ignored: np.ndarray | None = None) -> float:
-        """Score of samples, shape (ny, nx), but for those where ``ignored`` is True; -inf where there are too few."""
+        """Score of samples; -inf where there are too few.
+
+        Parameters
+        ----------
+        sampled : `numpy.ndarray`, shape (ny, nx)
+            As `sample` gives them.
+        ignored : `numpy.ndarray` of `bool`, shape (ny, nx), optional
+            True where a pixel is to be left out besides.
+        """
         mask = self.target_mask | ~np.isfinite(sampled)
         return self._score_but_for(sampled, mask if ignored is None else mask | ignored)
 
@@ -186,7 +251,13 @@ class Problem:
         return float(value) if np.isfinite(value) else -np.inf
 
     def overlap(self, x: Sequence[float] | np.ndarray) -> float:
-        """Fraction of the target's valid pixels that have a sample."""
+        """Fraction of the target's valid pixels that have a sample.
+
+        Parameters
+        ----------
+        x : sequence of `float`, length p
+            As in `parameters`.
+        """
         n_compared = self._n_compared.get(tuple(map(float, x)))
         if n_compared is None:
             n_compared = int(np.count_nonzero(np.isfinite(self.sample(x)) & ~self.target_mask))
@@ -198,13 +269,24 @@ class Problem:
         return {}
 
     def normal_equations(self, x: Sequence[float] | np.ndarray) -> NormalEquations:
-        """Second-order model of the score around one trial, over the pixels that have a derivative."""
+        """Second-order model of the score around one trial, over the pixels that have a derivative.
+
+        Parameters
+        ----------
+        x : sequence of `float`, length p
+            As in `parameters`.
+        """
         return self.scored_equations(x)[0]
 
     def scored_equations(self, x: Sequence[float] | np.ndarray) -> tuple[NormalEquations, float]:
         """As `normal_equations`, and the score of that trial over all the pixels that have a sample, as in `score`.
 
         The two part at the edge of coverage, where a sample may have no derivative.
+
+        Parameters
+        ----------
+        x : sequence of `float`, length p
+            As in `parameters`.
         """
         sampled, slopes, mask = self.with_slopes(x)
         equations = self.equations(x, sampled, slopes, mask)
@@ -216,19 +298,50 @@ class Problem:
     def equations(
         self, x: Sequence[float] | np.ndarray, sampled: np.ndarray, slopes: Slopes, mask: np.ndarray
     ) -> NormalEquations:
-        """As `normal_equations`, from what `with_slopes` gives."""
+        """As `normal_equations`, from what `with_slopes` gives.
+
+        Parameters
+        ----------
+        x : sequence of `float`, length p
+            As in `parameters`.
+        sampled : `numpy.ndarray`, shape (ny, nx)
+        slopes : `tuple` of two `numpy.ndarray`, shape (ny, nx)
+        mask : `numpy.ndarray` of `bool`, shape (ny, nx)
+            True where there is nothing to compare.
+        """
         target = self.target.data
         if speaks_of_planes(self.metric):
             return _called(self.metric, "plane_equations", sampled, slopes, self.displacements(x), target, mask)
         return _called(self.metric, "normal_equations", sampled, self.jacobian(x, slopes), target, mask)
 
     def linearized(self, x: Sequence[float] | np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Samples (ny, nx), their derivatives by the free parameters (p, ny, nx), and what to ignore (ny, nx)."""
+        """Samples, their derivatives by the free parameters, and what to ignore.
+
+        Parameters
+        ----------
+        x : sequence of `float`, length p
+            As in `parameters`.
+
+        Returns
+        -------
+        sampled : `numpy.ndarray`, shape (ny, nx)
+        jacobian : `numpy.ndarray`, shape (p, ny, nx)
+        mask : `numpy.ndarray` of `bool`, shape (ny, nx)
+            True where there is nothing to compare.
+        """
         sampled, slopes, mask = self.with_slopes(x)
         return sampled, self.jacobian(x, slopes), mask
 
     def jacobian(self, x: Sequence[float] | np.ndarray, slopes: Slopes) -> np.ndarray:
-        """Derivatives of the samples by the free parameters, (p, ny, nx), from their slopes; see `with_slopes`."""
+        """Derivatives of the samples by the free parameters, shape (p, ny, nx).
+
+        Parameters
+        ----------
+        x : sequence of `float`, length p
+            As in `parameters`.
+        slopes : `tuple` of two `numpy.ndarray`, shape (ny, nx)
+            As `with_slopes` gives them.
+        """
         (by_x, by_y), shape = slopes, self.target.grid.shape
         jacobian = np.empty((len(self.names), *shape), by_x.dtype)
         spare = np.empty(shape, by_x.dtype)
@@ -240,13 +353,37 @@ class Problem:
         return jacobian
 
     def with_slopes(self, x: Sequence[float] | np.ndarray) -> tuple[np.ndarray, Slopes, np.ndarray]:
-        """Samples (ny, nx), their derivatives by the pixel of ``base`` along x and y, and what to ignore (ny, nx)."""
+        """Samples, their derivatives by the pixel of ``base``, and what to ignore.
+
+        Parameters
+        ----------
+        x : sequence of `float`, length p
+            As in `parameters`.
+
+        Returns
+        -------
+        sampled : `numpy.ndarray`, shape (ny, nx)
+        slopes : `tuple` of two `numpy.ndarray`, shape (ny, nx)
+            Along x and y.
+        mask : `numpy.ndarray` of `bool`, shape (ny, nx)
+            True where there is nothing to compare.
+        """
         given = self.matrix(x), self.target.grid.shape, self.columns
         sampled, by_x, by_y = self.reference.sample_grid_with_gradient(*given)
         return sampled, (by_x, by_y), self._without_derivative(sampled, by_x, by_y)
 
     def with_bends(self, x: Sequence[float] | np.ndarray) -> Bent:
-        """As `with_slopes`, with second derivatives."""
+        """As `with_slopes`, with second derivatives.
+
+        Parameters
+        ----------
+        x : sequence of `float`, length p
+            As in `parameters`.
+
+        Returns
+        -------
+        `Bent`
+        """
         given = self.matrix(x), self.target.grid.shape, self.columns
         sampled, by_x, by_y, *bends = self.reference.sample_grid_with_curvature(*given)
         return Bent(sampled, (by_x, by_y), tuple(bends), self._without_derivative(sampled, by_x, by_y, *bends))
@@ -260,6 +397,11 @@ class Problem:
 
         Element ``[i, k]`` has the constant, the slope along x and the slope along y, in pixels of the target, of the
         derivative of coordinate k (x, y) by parameter i.
+
+        Parameters
+        ----------
+        x : sequence of `float`, length p
+            As in `parameters`.
         """
         ny, nx = self.target.grid.shape
         corners = self._to_base @ np.array([[0.0, nx, 0.0], [0.0, 0.0, ny], [1.0, 1.0, 1.0]])
@@ -272,7 +414,15 @@ class Problem:
         return found
 
     def shift_surface(self, x: Sequence[float] | np.ndarray, margin: tuple[int, int]) -> ShiftSurface:
-        """Scores at every integer shift, in pixels of this target, of up to ``margin = (my, mx)`` around a trial."""
+        """Scores at every integer shift around a trial.
+
+        Parameters
+        ----------
+        x : sequence of `float`, length p
+            As in `parameters`.
+        margin : `tuple` of `int`
+            Largest shifts ``(my, mx)``, in pixels of this target.
+        """
         my, mx = margin
         padded = self.target.grid.padded(my, mx)
         width, height = self.target.grid.pixel_size
@@ -291,6 +441,11 @@ class Problem:
 
         Level 1 bins the target to about square pixels of the reference's size, which loses nothing: the reference has
         no finer detail to offer.
+
+        Parameters
+        ----------
+        level : `float`
+            1 or larger.
         """
         if level not in self._levels:
             self._levels[level] = self._binned(level)
@@ -321,7 +476,13 @@ class Problem:
         return replace(coarser, whole=self)
 
     def size_at(self, level: float) -> int:
-        """Number of pixels of the target at a level."""
+        """Number of pixels of the target at a level.
+
+        Parameters
+        ----------
+        level : `float`
+            As in `at_level`.
+        """
         bx, by, _ = self._factors(level)
         ny, nx = self.target.grid.shape
         return (ny // by) * (nx // bx)

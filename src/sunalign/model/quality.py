@@ -147,7 +147,15 @@ class Quality:
         return found
 
     def with_errors(self, names: Sequence[str], errors: Sequence[float] | np.ndarray) -> Quality:
-        """Return a copy that knows which of the free parameters have no error."""
+        """Return a copy that knows which of the free parameters have no error.
+
+        Parameters
+        ----------
+        names : sequence of `str`
+            The free parameters.
+        errors : sequence of `float`
+            1-sigma, in their order; NaN where there is none.
+        """
         missing = tuple(name for name, error in zip(names, errors, strict=True) if not np.isfinite(error))
         return replace(self, without_error=missing)
 
@@ -158,6 +166,13 @@ class Quality:
 
 def assess(problem: Problem, space: SearchSpace, x: np.ndarray) -> tuple[Quality, SearchSurface | None]:
     """Judge an answer, whichever optimizer it comes from, by the metric's scores around it.
+
+    Parameters
+    ----------
+    problem : `~sunalign.model.problem.Problem`
+    space : `~sunalign.model.search_space.SearchSpace`
+    x : `numpy.ndarray`, shape (p,)
+        The answer, in the order of ``space``.
 
     Returns
     -------
@@ -292,7 +307,14 @@ def _curvature(seen: np.ndarray, expected: np.ndarray, hessian: np.ndarray) -> n
 
 
 def block_shape(problem: Problem, p: int) -> tuple[int, int]:
-    """Height and width, in pixels of the target, of ten reference pixels; fewer where that leaves few blocks for p."""
+    """Height and width, in pixels of the target, of ten reference pixels; fewer where that leaves few blocks for p.
+
+    Parameters
+    ----------
+    problem : `~sunalign.model.problem.Problem`
+    p : `int`
+        Free parameters.
+    """
     size, shape = np.array(problem.target.grid.pixel_size), np.array(problem.target.grid.shape[::-1])
     side = _BLOCK
     while True:

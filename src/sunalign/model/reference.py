@@ -67,7 +67,13 @@ class Reference(ABC):
     def sample_with_gradient(
         self, x: np.ndarray, y: np.ndarray, columns: np.ndarray | None = None
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Values and their derivatives by the target pixel coordinates; by central differences unless overridden."""
+        """Values and their derivatives by the target pixel coordinates; by central differences unless overridden.
+
+        Parameters
+        ----------
+        x, y, columns
+            As in `sample`.
+        """
         columns = x if columns is None else columns
         step = 0.05
         by_x = (self.sample(x + step, y, columns) - self.sample(x - step, y, columns)) / (2 * step)
@@ -91,7 +97,13 @@ class Reference(ABC):
     def sample_grid_with_gradient(
         self, matrix: np.ndarray, shape: tuple[int, int], columns: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """As `sample_grid`, with derivatives by the target pixel coordinates."""
+        """As `sample_grid`, with derivatives by the target pixel coordinates.
+
+        Parameters
+        ----------
+        matrix, shape, columns
+            As in `sample_grid`.
+        """
         return self.sample_with_gradient(*_grid_points(matrix, shape), columns)
 
     def sample_grid_with_curvature(
@@ -100,6 +112,11 @@ class Reference(ABC):
         """As `sample_grid_with_gradient`, with derivatives by x twice, x and y, and y twice.
 
         By differences of the first ones over a fraction of the grid's pixels, unless overridden.
+
+        Parameters
+        ----------
+        matrix, shape, columns
+            As in `sample_grid`.
         """
         first = self.sample_grid_with_gradient(matrix, shape, columns)
         changes = []
@@ -119,7 +136,13 @@ class Reference(ABC):
         return None
 
     def scaled(self, transform: Transform) -> Reference:
-        """Return the reference with its intensities scaled; on every sample unless overridden."""
+        """Return the reference with its intensities scaled; on every sample unless overridden.
+
+        Parameters
+        ----------
+        transform : callable
+            From an array of intensities to another of its shape.
+        """
         return ScaledReference(self, transform)
 
     def arrays(self) -> Sequence[np.ndarray]:
@@ -139,7 +162,13 @@ class Reference(ABC):
         return None
 
     def mapped(self, function: Transform) -> Reference:
-        """Return the reference with every array of pixels, (ny, nx), replaced; itself where there are none."""
+        """Return the reference with every array of pixels, (ny, nx), replaced; itself where there are none.
+
+        Parameters
+        ----------
+        function : callable
+            From an array of pixels to another of its shape.
+        """
         return self
 
     def smoothed(self, width: float) -> Reference:
@@ -153,16 +182,35 @@ class Reference(ABC):
         return self
 
     def within(self, margin: float) -> Reference:
-        """Return the part that a target moved by at most ``margin`` radians can need; all of it unless overridden."""
+        """Return the part that a target that is moved can need; all of it unless overridden.
+
+        Parameters
+        ----------
+        margin : `float`
+            By how much at the most, radians on the sky.
+        """
         return self
 
     def binned(self, factor: int) -> Reference:
-        """Return a coarser version with pixels ``factor`` times as large; means of samples unless overridden."""
+        """Return a coarser version; means of samples unless overridden.
+
+        Parameters
+        ----------
+        factor : `int`
+            Pixels of a larger one, along either side.
+        """
         return self if factor == 1 else AveragedReference(self, factor)
 
 
 class ScaledReference(Reference):
-    """A reference whose samples are transformed one by one."""
+    """A reference whose samples are transformed one by one.
+
+    Parameters
+    ----------
+    reference : `Reference`
+    transform : callable
+        From an array of intensities to another of its shape.
+    """
 
     def __init__(self, reference: Reference, transform: Transform) -> None:
         self.reference = reference
@@ -353,7 +401,13 @@ class ImageReference(Reference):
     def sample_grid_with_curvature(
         self, matrix: np.ndarray, shape: tuple[int, int], columns: np.ndarray
     ) -> Sequence[np.ndarray]:
-        """As `sample_grid_with_gradient`, with the second derivatives, in closed form where the map is a homography."""
+        """As `sample_grid_with_gradient`, with the second derivatives, in closed form where the map is a homography.
+
+        Parameters
+        ----------
+        matrix, shape, columns
+            As in `sample_grid`.
+        """
         if self.mapping.homography is None:
             return super().sample_grid_with_curvature(matrix, shape, columns)
         jacobian = self._jacobian_on_grid(matrix, shape)

@@ -28,6 +28,8 @@ def surface_of_scores(
     ----------
     score : callable
         As `sunalign.abc.Metric.score`.
+    reference, target, reference_mask, target_mask, margin, min_overlap
+        As there.
     """
     (ny, nx), (my, mx) = target.shape, margin
     least = max(min_overlap * np.count_nonzero(~target_mask), 2)

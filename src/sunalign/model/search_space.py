@@ -42,7 +42,12 @@ class Parameter:
 
 @dataclass(frozen=True)
 class SearchSpace:
-    """The free parameters, in order."""
+    """The free parameters, in order.
+
+    Parameters
+    ----------
+    parameters : `tuple` of `Parameter`
+    """
 
     parameters: tuple[Parameter, ...]
 
@@ -81,9 +86,20 @@ class SearchSpace:
         return self._array("step")
 
     def clip(self, x: np.ndarray) -> np.ndarray:
-        """Nearest point within the bounds."""
+        """Nearest point within the bounds.
+
+        Parameters
+        ----------
+        x : `numpy.ndarray`, shape (..., p)
+        """
         return np.clip(x, self.lower, self.upper)
 
     def index(self, name: str) -> int | None:
-        """Position of a parameter; `None` if it is not free."""
+        """Position of a parameter; `None` if it is not free.
+
+        Parameters
+        ----------
+        name : `str`
+            Such as ``"shift_x"``.
+        """
         return self.names.index(name) if name in self.names else None

@@ -22,13 +22,25 @@ _LEAST = 16  # Valid pixels of a half that can be climbed on.
 
 
 def compared_pixel(problem: Problem) -> float:
-    """Size, in arcsec, of the larger of the target's and the reference's pixels as they are compared."""
+    """Size, in arcsec, of the larger of the target's and the reference's pixels as they are compared.
+
+    Parameters
+    ----------
+    problem : `~sunalign.model.problem.Problem`
+    """
     target = float(np.sqrt(np.prod(problem.target.grid.pixel_size)))
     return max(problem.reference_pixel, target) / ARCSEC
 
 
 def split_half(judge: Objective, x: np.ndarray) -> float:
     """Distance between the shifts of two interleaved halves, the other parameters held.
+
+    Parameters
+    ----------
+    judge : `~sunalign.model.objective.Objective`
+        At the level where the halves are to be compared.
+    x : `numpy.ndarray`, shape (p,)
+        The answer.
 
     Returns
     -------

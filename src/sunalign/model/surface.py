@@ -26,7 +26,17 @@ _NEAR_ONE = 1 - 1e-9
 
 
 class SearchSurface(NamedTuple):
-    """Scores over shifts: element ``[j, i]`` belongs to ``(shift_x[j, i], shift_y[j, i])`` in arcsec."""
+    """Scores over shifts: element ``[j, i]`` belongs to ``(shift_x[j, i], shift_y[j, i])`` in arcsec.
+
+    Parameters
+    ----------
+    scores : `numpy.ndarray`, shape (n_y, n_x)
+        -inf where there was too little overlap.
+    overlap : `numpy.ndarray`, shape (n_y, n_x)
+        How many pixels were compared.
+    shift_x, shift_y : `numpy.ndarray`, shape (n_y, n_x)
+        Arcsec.
+    """
 
     scores: np.ndarray
     overlap: np.ndarray
@@ -35,7 +45,12 @@ class SearchSurface(NamedTuple):
 
 
 def peak_ratio(surface: SearchSurface) -> float:
-    """Second highest local peak over the highest: near 1 is ambiguous, 0 where there is no second one."""
+    """Second highest local peak over the highest: near 1 is ambiguous, 0 where there is no second one.
+
+    Parameters
+    ----------
+    surface : `SearchSurface`
+    """
     peaks = peaks_of(surface, 2)
     if not peaks or peaks[0][0] <= 0:
         return 1.0
@@ -64,14 +79,21 @@ def peak_significance(
     if found is None:
         return np.nan
     significance = significance or fisher_significance
-    top, rival = (float(surface.scores[place]) for place in found)
+    top, rival = (float(surface.scores[index]) for index in found)
     return significance(top, rival, n_pixels)
 
 
 def top_and_rival(surface: SearchSurface) -> tuple[tuple[int, int], tuple[int, int]] | None:
-    """Places in the arrays of the highest score and of the highest that does not belong to its peak.
+    """Indices of the highest score and of the highest that does not belong to its peak.
 
-    `None` where the surface is no wider than the peak itself.
+    Parameters
+    ----------
+    surface : `SearchSurface`
+
+    Returns
+    -------
+    two pairs of `int`, or `None`
+        Row and column; `None` where the surface is no wider than the peak itself.
     """
     scores = np.where(np.isfinite(surface.scores), surface.scores, -np.inf)
     if not np.isfinite(scores).any():
@@ -86,7 +108,15 @@ def top_and_rival(surface: SearchSurface) -> tuple[tuple[int, int], tuple[int, i
 
 
 def fisher_significance(score: float, other: float, n_pixels: int) -> float:
-    """By how many standard errors of Fisher's z a correlation exceeds another; NaN of fewer than four pixels."""
+    """By how many standard errors of Fisher's z a correlation exceeds another; NaN of fewer than four pixels.
+
+    Parameters
+    ----------
+    score, other : `float`
+        Correlations, -1 to 1.
+    n_pixels : `int`
+        That either was made of.
+    """
     if n_pixels < 4:
         return np.nan
     top, runner_up = np.arctanh(np.clip([score, other], -_NEAR_ONE, _NEAR_ONE))
@@ -103,15 +133,20 @@ def wider_than_a_peak(surface: SearchSurface, least_pixels: float) -> bool:
         Number of pixels below which a shift within the bounds has no score.
     """
     within = np.isfinite(surface.scores) | (surface.overlap < least_pixels)
-    place = np.argwhere(within)
-    if not len(place):
+    indices = np.argwhere(within)
+    if not len(indices):
         return False
     # Not about the middle of the array, which is no shift at all and may lie outside the bounds.
-    return int(np.count_nonzero(np.linalg.norm(place - place.mean(axis=0), axis=1) > _PEAK)) >= _OTHERS
+    return int(np.count_nonzero(np.linalg.norm(indices - indices.mean(axis=0), axis=1) > _PEAK)) >= _OTHERS
 
 
 def pixels_at_peak(surface: SearchSurface) -> int:
-    """Number of pixels that were correlated at the highest peak; 0 where no shift left enough overlap."""
+    """Number of pixels that were correlated at the highest peak; 0 where no shift left enough overlap.
+
+    Parameters
+    ----------
+    surface : `SearchSurface`
+    """
     scores = np.where(np.isfinite(surface.scores), surface.scores, -np.inf)
     return int(surface.overlap.flat[np.argmax(scores)]) if np.isfinite(scores).any() else 0
 
@@ -121,13 +156,32 @@ def allowing_for_edges(min_overlap: float, n_pixels: int) -> float:
 
     Coarse pixels are lost along the edge of what the reference covers: half of one by its centre, half by a shift of
     whole pixels, on either side. Where many pixels overlap that is next to nothing.
+
+    Parameters
+    ----------
+    min_overlap : `float`
+        Fraction asked for.
+    n_pixels : `int`
+        Valid pixels of the target, coarse ones.
     """
     wanted = min_overlap * n_pixels
     return float(max(wanted - 4 * np.sqrt(wanted), wanted / 2) / max(n_pixels, 1))
 
 
 def peaks_of(surface: SearchSurface, most: int) -> list[tuple[float, float, float]]:
-    """(score, shift_x, shift_y) of the highest local peaks, highest first, refined by a parabola."""
+    """The highest local peaks, refined by a parabola.
+
+    Parameters
+    ----------
+    surface : `SearchSurface`
+    most : `int`
+        How many at the most.
+
+    Returns
+    -------
+    `list` of `tuple`
+        Score, shift_x and shift_y in arcsec; highest first.
+    """
     scores = surface.scores
     if not np.isfinite(scores).any():
         return []

@@ -55,7 +55,12 @@ class WorkerPool:
         self._replaced = False
 
     def scores(self, points: np.ndarray) -> list[float]:
-        """Scores of points of shape (n, p), in order."""
+        """Scores of points, in order.
+
+        Parameters
+        ----------
+        points : `numpy.ndarray`, shape (n, p)
+        """
         from joblib.externals.loky.process_executor import BrokenProcessPool
 
         path = self._path()
@@ -99,7 +104,13 @@ _DIED = (
 
 
 def reusable_executor(n_jobs: int) -> Any:
-    """Return the workers that are there, or new ones where there are none or they broke."""
+    """Return the workers that are there, or new ones where there are none or they broke.
+
+    Parameters
+    ----------
+    n_jobs : `int`
+        How many processes.
+    """
     from joblib.externals.loky import get_reusable_executor
 
     return get_reusable_executor(max_workers=n_jobs, env=_ONE_THREAD, timeout=_IDLE)

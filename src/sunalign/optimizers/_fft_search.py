@@ -67,7 +67,19 @@ class FFTSearch(Optimizer):
 
 
 def grid_of(space: SearchSpace, n_scales: int, n_rotations: int) -> list[np.ndarray]:
-    """Points that differ in the free scales and the rotation, the start among them, nearest to it first."""
+    """Points that differ in the free scales and the rotation.
+
+    Parameters
+    ----------
+    space : `~sunalign.model.search_space.SearchSpace`
+    n_scales, n_rotations : `int`
+        Values from bound to bound of every free scale, and of the rotation; 1 for the start alone.
+
+    Returns
+    -------
+    `list` of `numpy.ndarray`
+        In the order of ``space``, the start among them, nearest to it first.
+    """
     axes = []
     for p in space:
         n = 1 if p.name.startswith("shift") else n_scales if p.name.startswith("scale") else n_rotations

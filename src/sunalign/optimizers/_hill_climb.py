@@ -85,7 +85,15 @@ class HillClimb(Optimizer):
         return self.climb_from(objective, space, space.start)
 
     def climb_from(self, objective: Objective, space: SearchSpace, start: np.ndarray) -> OptimizeResult:
-        """Search from any point of the space."""
+        """Search from any point of the space.
+
+        Parameters
+        ----------
+        objective, space
+            As in `maximize`.
+        start : `numpy.ndarray`, shape (p,)
+            In the order of ``space``; what lies beyond its bounds is taken to them.
+        """
         step = self._steps(space, "step_")
         smallest = np.minimum(self._steps(space, "min_step_"), step)
         shrink = np.array([self._factors()[_kind(name)] or np.inf for name in space.names])

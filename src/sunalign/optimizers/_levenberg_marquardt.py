@@ -60,7 +60,18 @@ class LevenbergMarquardt(Optimizer):
 
 
 def best_of(objective: Objective, candidates: list[np.ndarray], space: SearchSpace, **fields: object) -> OptimizeResult:
-    """Result at the best of some points, the start included: a search never ends below where it began."""
+    """Result at the best of some points, the start included: a search never ends below where it began.
+
+    Parameters
+    ----------
+    objective : `~sunalign.model.objective.Objective`
+    candidates : `list` of `numpy.ndarray`
+        In the order of ``space``.
+    space : `~sunalign.model.search_space.SearchSpace`
+        For its start.
+    **fields
+        Further ones of the result: ``success``, ``message``, ``nit``.
+    """
     points = [*candidates, space.start]
     scores = [objective(x) for x in points]
     best = int(np.argmax(scores))

@@ -71,17 +71,24 @@ def _roughness(knots: np.ndarray) -> np.ndarray:
     inner = np.unique(knots)
     step = np.diff(inner)
     total = np.zeros((count, count))
-    for places, weight in ((inner[:-1], 1 / 6), (inner[:-1] + step / 2, 4 / 6), (inner[1:], 1 / 6)):
+    for points, weight in ((inner[:-1], 1 / 6), (inner[:-1] + step / 2, 4 / 6), (inner[1:], 1 / 6)):
         # From the left in every interval: at a knot the two sides agree, for a cubic spline has two derivatives.
-        values = second(places)
+        values = second(points)
         total += (values.T * (weight * step)) @ values
     return total
 
 
 def beyond_affine(functions: np.ndarray, valid: np.ndarray, degree: int = 1) -> np.ndarray:
-    """What is left of functions of the columns, shape (n, k), without the mean and trend of their valid columns.
+    """What is left of functions of the columns without the mean and trend of their valid columns.
 
-    With ``degree=0`` the trend stays.
+    Parameters
+    ----------
+    functions : `numpy.ndarray`, shape (n, k)
+        Columns of the raster first.
+    valid : `numpy.ndarray` of `bool`, shape (n,)
+        Columns that count.
+    degree : `int`
+        1 takes mean and trend, 0 the mean alone.
     """
     if valid.sum() < degree + 2:
         return np.zeros_like(functions)

@@ -54,7 +54,12 @@ class ColumnSums:
 
     @classmethod
     def of(cls, rows: Rows) -> ColumnSums:
-        """Sum over the rows of every column, about values near the means so that no digits are lost."""
+        """Sum over the rows of every column, about values near the means so that no digits are lost.
+
+        Parameters
+        ----------
+        rows : `Rows`
+        """
         images = [np.ones_like(rows.sampled), rows.sampled, rows.target, *rows.jacobian, *rows.slopes]
         valid = ~rows.mask
         stack = np.empty((rows.mask.shape[1], len(images), rows.mask.shape[0]))
@@ -76,9 +81,14 @@ class ColumnSums:
         return float(about[0, 1] / about[0, 0])
 
     def as_if_not(self, moved: np.ndarray, gain: float) -> ColumnSums:
-        """Sums as they were had the columns not been displaced by ``moved``, shape (2, nx), to first order.
+        """Sums as they were had the columns not been displaced, to first order.
 
-        The target takes over what the reference is expected to gain by the displacement.
+        Parameters
+        ----------
+        moved : `numpy.ndarray`, shape (2, nx)
+            Displacements, arcsec.
+        gain : `float`
+            Of the reference.
         """
         change = np.zeros_like(self.gram)
         change[:] = np.eye(self.gram.shape[1])
@@ -90,6 +100,15 @@ class ColumnSums:
 
         A Gaussian displacement of a column along both axes, of standard deviation ``jitter`` in arcsec, is integrated
         out: what it can explain no longer counts.
+
+        Parameters
+        ----------
+        jitter : `float`
+            Standard deviation along either axis, arcsec.
+        noise : `float`
+            Variance of what is left over in a pixel.
+        gain : `float`
+            Of the reference.
         """
         if jitter == 0:
             return self, 0.0
@@ -105,6 +124,15 @@ class Equations:
     """Second-order model of half the sum of squares: ``residual / 2 - gradient · d + d · hessian · d / 2``.
 
     Gain and offset of the reference are the best for every trial, as in ``ncc``.
+
+    Parameters
+    ----------
+    gradient : `numpy.ndarray`, shape (k,)
+    hessian : `numpy.ndarray`, shape (k, k)
+    residual : `float`
+        Sum of squares at the trial itself.
+    n_pixels : `float`
+        Pixels summed over.
     """
 
     gradient: np.ndarray
@@ -167,6 +195,12 @@ def linearized(problem: Problem, x: np.ndarray) -> Rows:
     """Rows of a problem at a trial of its free parameters.
 
     To displace a column is to shift it: its derivatives are those by the shifts, free or not.
+
+    Parameters
+    ----------
+    problem : `~sunalign.model.problem.Problem`
+    x : `numpy.ndarray`, shape (p,)
+        In the order and units of ``problem.names``.
     """
     held = tuple(name for name in _SHIFTS if name not in problem.names)
     values = problem.parameters(x)

@@ -47,12 +47,22 @@ class State:
     jitter: np.ndarray
 
     @property
-    def parameters(self) -> np.ndarray:
+    def unknowns(self) -> np.ndarray:
         """All but the jitter."""
         return np.concatenate([self.x, self.amplitudes])
 
     def moved(self, model: PointingModel) -> np.ndarray:
-        """Displacement of every column, shape (2, n), arcsec."""
+        """Displacement of every column.
+
+        Parameters
+        ----------
+        model : `~sunalign.pointing.options.PointingModel`
+
+        Returns
+        -------
+        `numpy.ndarray`, shape (2, n)
+            Arcsec towards (+Tx, +Ty).
+        """
         return np.asarray(np.einsum("k,kac->ac", self.amplitudes, model.functions) + self.jitter)
 
 
@@ -100,13 +110,29 @@ class Solution:
 
 
 def displaced_problem(problem: Problem, moved: np.ndarray) -> Problem:
-    """Forward model with the columns displaced by ``moved``, shape (2, n), arcsec."""
+    """Forward model with displaced columns.
+
+    Parameters
+    ----------
+    problem : `~sunalign.model.problem.Problem`
+    moved : `numpy.ndarray`, shape (2, n)
+        Displacements, arcsec towards (+Tx, +Ty), of the columns of the target as it was given.
+    """
     to_pixels = in_pixels(problem.base, problem.pivot)
     return replace(problem, reference=displaced(problem.reference, to_pixels @ moved))
 
 
 def solve(problem: Problem, space: SearchSpace, x: np.ndarray, model: PointingModel) -> Solution:
-    """Fit from an affine answer; the columns are taken to be where it has them, or where a template does."""
+    """Fit from an affine answer; the columns are taken to be where it has them, or where a template does.
+
+    Parameters
+    ----------
+    problem : `~sunalign.model.problem.Problem`
+    space : `~sunalign.model.search_space.SearchSpace`
+    x : `numpy.ndarray`, shape (p,)
+        Answer of an alignment without drift.
+    model : `~sunalign.pointing.options.PointingModel`
+    """
     still = State(x, np.zeros(len(model.functions)), np.zeros((2, len(model.valid))))
     finest, coarse = problem.at_finest_level(), problem.at_level(_COARSE)
     # First with a drift as free as it likes: what is left then is noise, and not a drift that was not allowed for.
@@ -187,11 +213,11 @@ def _step(
         loose, widths = sums.loosened(jitter, noise, gain)
         found = _equations(here, rows, loose, functions)
         information = found.hessian / noise
-        score = found.gradient / noise + information @ state.parameters
+        score = found.gradient / noise + information @ state.unknowns
         answer = posterior(score, information, model.basis.share, model.strengths, model.chances)
         # The log-likelihood of no parameters at all, from which the posterior's evidence is counted.
-        base = -found.residual / (2 * noise) - found.gradient @ state.parameters / noise
-        base -= 0.5 * state.parameters @ information @ state.parameters
+        base = -found.residual / (2 * noise) - found.gradient @ state.unknowns / noise
+        base -= 0.5 * state.unknowns @ information @ state.unknowns
         trials.append((answer.evidence + base - 0.5 * widths + np.log(chance), jitter, answer, found, loose))
     evidence, jitter, answer, found, loose = max(trials, key=lambda trial: trial[0])
     p = len(state.x)
@@ -202,7 +228,7 @@ def _step(
     )
     new = replace(new, jitter=moves.mean[:, nearest])
     covariance = moves.covariance(model.functions, nearest, answer.covariance)
-    return Solution(new, state.parameters, answer, found, loose, stiff, noise, jitter, covariance, evidence, 1, False)
+    return Solution(new, state.unknowns, answer, found, loose, stiff, noise, jitter, covariance, evidence, 1, False)
 
 
 class _Moves(NamedTuple):
@@ -235,7 +261,7 @@ def _jitter(
     gram = sums.gram
     images = gram.shape[1] - 5
     within = np.linalg.inv(np.eye(2) * noise + (gain * jitter) ** 2 * gram[:, -2:, -2:]) * jitter**2
-    change = answer.mean - state.parameters
+    change = answer.mean - state.unknowns
     # What the reference does not explain of each column's share, before it moves on its own.
     about = gram[:, -2:, :].copy()
     mean = gram[:, 0, :3].sum(axis=0) / max(gram[:, 0, 0].sum(), 1.0)
@@ -283,7 +309,17 @@ def _noise(problem: Problem, rows: Rows, found: Equations, model: PointingModel)
 
 
 def columns_of(problem: Problem) -> np.ndarray:
-    """Columns of the target as it was given, of those of a problem that may be binned."""
+    """Columns of the target as it was given, of those of a problem that may be binned.
+
+    Parameters
+    ----------
+    problem : `~sunalign.model.problem.Problem`
+
+    Returns
+    -------
+    `numpy.ndarray`, shape (n,)
+        Fractions where columns are binned.
+    """
     affine = problem.in_base(problem.target.grid)
     return np.asarray(affine[0, 2] + affine[0, 0] * np.arange(problem.target.grid.shape[1], dtype=float))
 

@@ -92,15 +92,31 @@ class DisplacedReference(Reference):
 
 
 def displaced(reference: Reference, moved: np.ndarray) -> Reference:
-    """Reference with displacements, in pixels, added to those it may have."""
+    """Reference with displacements added to those it may have.
+
+    Parameters
+    ----------
+    reference : `~sunalign.model.reference.Reference`
+    moved : `numpy.ndarray`, shape (2, n)
+        Displacement of every column along (x, y), pixels of the target.
+    """
     if isinstance(reference, DisplacedReference):
         return displaced(reference.reference, reference.moved + moved)
     return DisplacedReference(reference, moved) if np.any(moved) else reference
 
 
 def in_pixels(grid: PixelGrid, pivot: tuple[float, float]) -> np.ndarray:
-    """2x2: displacement in arcsec on the sky, (+Tx, +Ty), to one in pixels of a grid, at a pixel of it.
+    """Matrix from displacements on the sky to displacements in pixels.
 
-    Displacements are some arcseconds: across a field the curvature of the sky changes them by less than 1e-4 of it.
+    Parameters
+    ----------
+    grid : `~sunalign.geometry.coordinates.PixelGrid`
+    pivot : `tuple` of `float`
+        Pixel ``(x, y)`` where it is to hold.
+
+    Returns
+    -------
+    `numpy.ndarray`, shape (2, 2)
+        From arcsec towards (+Tx, +Ty).
     """
     return np.asarray(np.linalg.inv(grid.jacobian(*pivot)) * ARCSEC)

@@ -67,16 +67,16 @@ class Drift:
 
     def lines(self) -> list[str]:
         """Some lines for a person."""
-        said = [self.message]
+        lines = [self.message]
         for row in self.templates:
             if not np.isfinite(row["held_out"]):
                 continue
             verdict = "helps" if row["helps"] else "does not help"
-            said.append(
+            lines.append(
                 f"template '{row['name']}': gain {with_error(float(row['gain']), float(row['error']))}, "
                 f"{verdict} columns left out (log-likelihood {row['held_out']:+.1f})"
             )
-        return said
+        return lines
 
     def __repr__(self) -> str:
         return f"<Drift: {'; '.join(self.lines())}>"

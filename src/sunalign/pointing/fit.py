@@ -31,13 +31,33 @@ _SAYS_NOTHING = 0.8  # Error after over error before, beyond which the data are 
 
 
 def split_drift(fit: str | Sequence[str]) -> tuple[tuple[str, ...], bool]:
-    """What is fitted besides the drift, and whether the drift is."""
+    """What is fitted besides the drift, and whether the drift is.
+
+    Parameters
+    ----------
+    fit : `str` or sequence of `str`
+        As a caller of `sunalign.align` gave it.
+
+    Returns
+    -------
+    `tuple` of `str`, `bool`
+    """
     words = (fit,) if isinstance(fit, str) else tuple(fit)
     return tuple(word for word in words if word != "drift"), "drift" in words
 
 
 def check_metric(metric: Metric) -> None:
-    """Refuse, before any work, a metric from which no drift can be had."""
+    """Refuse, before any work, a metric from which no drift can be had.
+
+    Parameters
+    ----------
+    metric : `~sunalign.abc.Metric`
+
+    Raises
+    ------
+    ~sunalign.exceptions.AlignmentError
+        If it has no normal equations.
+    """
     if not isinstance(metric, SupportsGaussNewton):
         raise AlignmentError(
             f"The metric '{name_of(metric)}' offers no normal equations, from which a drift is found; "
@@ -48,7 +68,17 @@ def check_metric(metric: Metric) -> None:
 class Fitted(NamedTuple):
     """An answer with the pointing of the columns in it.
 
-    ``extra`` is what the drift adds to the covariance of the affine parameters.
+    Parameters
+    ----------
+    problem : `~sunalign.model.problem.Problem`
+        With displaced columns.
+    x : `numpy.ndarray`, shape (p,)
+        Affine parameters, in the order of ``problem.names``.
+    extra : `numpy.ndarray`, shape (p, p)
+        What the drift adds to their covariance.
+    drift : `~sunalign.pointing.Drift`
+    evaluations : `int`
+        What the fit cost, in evaluations of the score.
     """
 
     problem: Problem
@@ -122,12 +152,31 @@ def _refused(
 
 
 def known_pointing(templates: Sequence[Template], image: Image) -> np.ndarray:
-    """Displacement of every column of an image by templates taken as they are, arcsec, shape (2, n)."""
+    """Displacement of every column by templates taken as they are.
+
+    Parameters
+    ----------
+    templates : sequence of `~sunalign.pointing.Template`
+    image : `~sunalign.images.Image`
+
+    Returns
+    -------
+    `numpy.ndarray`, shape (2, n)
+        Arcsec towards (+Tx, +Ty).
+    """
     return np.asarray(np.sum([template.shape(image) for template in templates], axis=0))
 
 
 def known_drift(templates: Sequence[Template], image: Image) -> Drift:
-    """What is to be said of a pointing that was applied and not fitted."""
+    """What is to be said of a pointing that was applied and not fitted.
+
+    Parameters
+    ----------
+    templates : sequence of `~sunalign.pointing.Template`
+        Which were applied with a gain of 1.
+    image : `~sunalign.images.Image`
+        The target.
+    """
     moved = known_pointing(templates, image)
     valid = np.isfinite(image.data).any(axis=0)
     names = tuple(template.name for template in templates)

@@ -46,7 +46,19 @@ def with_lookup(wcs: WCS, table: QTable, shape: tuple[int, ...]) -> WCS:
 
 
 def held(aligned: Any, table: QTable) -> tuple[Any, str]:
-    """Corrected target with the pointing of its columns, where it can hold one, and where that is, in words."""
+    """Corrected target with the pointing of its columns, where it can hold one, and where that is, in words.
+
+    Parameters
+    ----------
+    aligned : object
+        Corrected target: a map, a cube, or a pair of data and WCS.
+    table : `~astropy.table.QTable`
+        As ``result.pointing``.
+
+    Returns
+    -------
+    object, `str`
+    """
     if (
         isinstance(aligned, tuple)
         and isinstance(aligned[1], WCS)

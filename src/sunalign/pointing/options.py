@@ -115,11 +115,27 @@ class PointingModel:
         return np.concatenate([self.shapes, drift.reshape(-1, *drift.shape[2:])])
 
     def at(self, columns: np.ndarray) -> np.ndarray:
-        """Functions at columns, also between them, shape (m + 2 q, 2, len(columns))."""
+        """Functions at columns, also between them.
+
+        Parameters
+        ----------
+        columns : `numpy.ndarray`, shape (n,)
+            0-based; beyond the ends they are what they are there.
+
+        Returns
+        -------
+        `numpy.ndarray`, shape (m + 2 q, 2, n)
+        """
         return interpolate_columns(self.functions, np.clip(columns, 0, len(self.valid) - 1))
 
     def loose(self, strength: float) -> PointingModel:
-        """Model that lets the drift go where the data say, up to about ``strength`` in arcsec, and columns by less."""
+        """Model that lets the drift go where the data say, up to about ``strength`` in arcsec, and columns by less.
+
+        Parameters
+        ----------
+        strength : `float`
+            Rms of the drift, arcsec.
+        """
         if not self.strengths.any():
             return self
         one = np.ones(1)
@@ -133,7 +149,18 @@ class PointingModel:
 
 
 def column_times(image: Image) -> tuple[np.ndarray, bool]:
-    """Seconds of every column, and whether they are; numbers of the columns where there are no times."""
+    """Seconds of every column, and whether they are; numbers of the columns where there are no times.
+
+    Parameters
+    ----------
+    image : `~sunalign.images.Image`
+
+    Returns
+    -------
+    `numpy.ndarray`, shape (n,)
+    `bool`
+        Whether they are seconds.
+    """
     n, times = image.grid.shape[1], image.times
     if times is None or times.is_instant:
         return np.arange(n, dtype=float), False

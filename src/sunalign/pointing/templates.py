@@ -47,7 +47,18 @@ class Template:
     gains: tuple[float, ...] = ()
 
     def shape(self, image: Image) -> np.ndarray:
-        """Displacement of every column of an image, shape (2, n), arcsec."""
+        """Displacement of every column of an image.
+
+        Parameters
+        ----------
+        image : `~sunalign.images.Image`
+            With times, unless the template is of columns.
+
+        Returns
+        -------
+        `numpy.ndarray`, shape (2, n)
+            Arcsec towards (+Tx, +Ty).
+        """
         columns = np.arange(image.grid.shape[1], dtype=float)
         where = columns if self.epoch is None else _seconds(image, self.epoch, self.name)
         return np.array([np.interp(where, self.seconds, row) for row in self.moved])
@@ -174,7 +185,13 @@ def _angles(table: Table, axis: str) -> np.ndarray:
 
 
 def templates_of(pointing: Any) -> list[Template]:
-    """Templates from what a caller may give: one or a sequence of tables and templates."""
+    """Templates from what a caller may give: one or a sequence of tables and templates.
+
+    Parameters
+    ----------
+    pointing : `~astropy.table.QTable`, `Template`, a sequence of such, or `None`
+        Any name is used once: the second and further ones get a number.
+    """
     if pointing is None:
         return []
     if isinstance(pointing, Template):

@@ -60,10 +60,10 @@ class Carrington(SolarBuilder):
                 f"Neither {target.name} nor a reference says from where it was seen, so nothing can be placed on the "
                 f"Sun; add DSUN_OBS, HGLN_OBS and HGLT_OBS to the target's header."
             )
-        view, seen, assumptions = found
+        view, observations, assumptions = found
         if modelling.solar_rotation == "none":
             view = replace(view, simultaneous=True)
-        others = iter(seen)
+        others = iter(observations)
         parts = []
         for image in images:
             if is_surface(image):
@@ -136,9 +136,9 @@ def _centred(image: Image, transform: SurfaceTransform, target: Image) -> Image:
     step, data, start = scale[0, 0], image.data, 0
     longitudes = wcs.wcs.crval[0] + step * (np.arange(nx) + 1 - wcs.wcs.crpix[0])
     if abs(nx * abs(step) - 360) < 1.5 * abs(step):
-        place = transform(target.grid.to_directions(*(np.array([c]) for c in target.grid.centre)), np.array([0.0]))
-        if np.isfinite(place).all():
-            wanted = np.degrees(np.arctan2(place[1], place[0]))[0]
+        direction = transform(target.grid.to_directions(*(np.array([c]) for c in target.grid.centre)), np.array([0.0]))
+        if np.isfinite(direction).all():
+            wanted = np.degrees(np.arctan2(direction[1], direction[0]))[0]
             nearest = int(np.abs(nearest_turn(longitudes - wanted, 360)).argmin())
             start = nearest - nx // 2
             data = np.roll(data, -start, axis=1)

@@ -46,7 +46,7 @@ def raster_map(data: np.ndarray, target: Image, served: Sequence[Served], assump
         value = first.get(key, first.get(key.upper()))
         if value is not None:
             header[key] = value
-    header["history"] = "\n".join(_told(target, served, assumptions))
+    header["history"] = "\n".join(_provenance(target, served, assumptions))
     return sunpy.map.Map(data, header)
 
 
@@ -60,7 +60,7 @@ def _own_cards(target: Image) -> dict[str, Any]:
     return {key: value for key, value in meta.items() if key.startswith(_WHERE)}
 
 
-def _told(target: Image, served: Sequence[Served], assumptions: Mapping[str, str]) -> list[str]:
+def _provenance(target: Image, served: Sequence[Served], assumptions: Mapping[str, str]) -> list[str]:
     lines = [f"Synthetic raster made by sunalign on the pixels and times of {target.name}"]
     lines += [f"{key}: {value}" for key, value in assumptions.items()]
     for name, frame, columns in served:

@@ -146,14 +146,30 @@ class FrameCutout:
 
     @classmethod
     def of(cls, frame: Frame, mappings: tuple[PixelMapping, ...], blur: Blur) -> FrameCutout:
-        """Whole frame, of which nothing is read."""
+        """Whole frame, of which nothing is read.
+
+        Parameters
+        ----------
+        frame : `~sunalign.images.frames.Frame`
+        mappings : `tuple` of `~sunalign.geometry.mapping.PixelMapping`
+            From the target to the whole frame, one for every moment of the exposure.
+        blur : `Blur`
+        """
         ny, nx = frame.head.grid.shape
         reading = _Reading(frame, (slice(0, ny), slice(0, nx)), blur)
         bare = Image(np.empty((0, 0)), frame.head.grid, name=frame.name)
         return cls(frame.name, MappedImage(bare, mappings, reading), frame, blur)
 
     def cut(self, margin: float, columns: np.ndarray) -> FrameCutout:
-        """What these columns can need of a frame that was not read yet, moved by up to ``margin`` radians."""
+        """What some columns can need of a frame that was not read yet.
+
+        Parameters
+        ----------
+        margin : `float`
+            Largest shift, radians; infinity leaves the frame whole.
+        columns : `numpy.ndarray`
+            Of the target, 0-based, that this frame is compared with.
+        """
         if self.frame is None or not np.isfinite(margin):
             return self
         grid, part = self.frame.head.grid, self.part
@@ -167,7 +183,13 @@ class FrameCutout:
         return replace(self, part=replace(cropped, read=_Reading(self.frame, window, self.blur)))
 
     def changed(self, change: Callable[[MappedImage], MappedImage]) -> FrameCutout:
-        """Other pixels, cut off from the file."""
+        """Other pixels, cut off from the file.
+
+        Parameters
+        ----------
+        change : callable
+            Takes a `~sunalign.model.mapped_image.MappedImage` and returns another.
+        """
         return FrameCutout(self.name, None if self.part is None else change(self.part), None, self.blur)
 
 

@@ -21,19 +21,8 @@ class SolarBuilder(ReferenceBuilder):
 
     Parameters
     ----------
-    solar_rotation : {"differential", "rigid", "none"}
-        How the Sun turns between the time of a target's column and the image's. The apparent motion is this less the
-        observer's own. ``"none"`` compares with the frozen image.
-    raster_frame : {"step", "header"}
-        What the angles in a raster's header mean. ``"step"``: as seen at each step's own time from where the spacecraft
-        was at that step. ``"header"``: all in the one frame of the header, the observer at its DATE-AVG.
-    observer_motion : callable or sequence, optional
-        Where the target's observer was: a function of a `~astropy.time.Time` that returns a
-        `~astropy.coordinates.SkyCoord`, or two or more positions with an ``obstime`` each. By default it is taken from
-        velocity cards, or the positions and dates of the two headers.
-    height : `~astropy.units.Quantity`
-        Of the emission above the photosphere: the radius of the sphere on which features are carried. It matters for
-        observers some degrees apart.
+    solar_rotation, raster_frame, observer_motion, height
+        As in `~sunalign.reference_builders.ImageBuilder`.
     """
 
     solar_rotation: str = "differential"

@@ -108,12 +108,12 @@ class SyntheticRaster(SolarBuilder):
         found = views_of(target, [frame.head for frame in frames], modelling)
         assumptions = {"solar rotation": describe_rotation(modelling)}
         view: View | None = None
-        seen: list[Observation] = []
+        observations: list[Observation] = []
         if found is not None:
-            view, seen, more = found
+            view, observations, more = found
             frozen = ("raster frame", "observer motion") if self.solar_rotation == "none" else ()
             assumptions |= {key: value for key, value in more.items() if key not in frozen}
-            _check_spacecraft(view.observation, seen)
+            _check_spacecraft(view.observation, observations)
             if view.trajectory is not None and self.solar_rotation != "none":
                 warn_if_unknown(view.trajectory, view, frames[needed[0]].head.grid, float(np.diff(at).max(initial=0.0)))
         assumptions["frames"] = (
@@ -121,19 +121,21 @@ class SyntheticRaster(SolarBuilder):
             f"{frames[needed[-1]].date.utc.isot[:19]}, {self.interpolation} in time"
         )
         cutouts = [
-            self._slab(frame, target, view, seen[i] if seen else None, [d for d, _ in moments]) if i in needed else None
+            self._cutout(frame, target, view, observations[i] if observations else None, [d for d, _ in moments])
+            if i in needed
+            else None
             for i, frame in enumerate(frames)
         ]
         return RasterReference(cutouts, target, times, schedule, moments, used, assumptions)
 
-    def _slab(
-        self, frame: Frame, target: Image, view: View | None, seen: Observation | None, delays: Sequence[float]
+    def _cutout(
+        self, frame: Frame, target: Image, view: View | None, observation: Observation | None, delays: Sequence[float]
     ) -> FrameCutout:
         grid = frame.head.grid
         transforms = (
             [None] * len(delays)
-            if view is None or seen is None or self.solar_rotation == "none"
-            else [view.transform(seen, delay) for delay in delays]
+            if view is None or observation is None or self.solar_rotation == "none"
+            else [view.transform(observation, delay) for delay in delays]
         )
         mappings = tuple(PixelMapping(target.grid, grid, transform) for transform in transforms)
         return FrameCutout.of(frame, mappings, self._blur(target, frame))
@@ -189,14 +191,16 @@ def _gap(target: Image, seconds: np.ndarray, frames: Sequence[Frame], at: np.nda
 
 
 def _check_spacecraft(target: Observation, frames: Sequence[Observation]) -> None:
-    for seen in frames:
-        if not same_observer(target, seen):
+    for frame in frames:
+        if not same_observer(target, frame):
             raise AlignmentError(
-                f"{seen.name} was taken by another spacecraft ({seen.spacecraft or 'unnamed'}, "
-                f"{_where(seen)}) than {target.name} ({target.spacecraft or 'unnamed'}, {_where(target)}); a synthetic "
-                f"raster takes frames of its own spacecraft. Use reference_builder='carrington' or 'image' for others."
+                f"{frame.name} was taken by another spacecraft ({frame.spacecraft or 'unnamed'}, "
+                f"{_where(frame)}) than {target.name} ({target.spacecraft or 'unnamed'}, {_where(target)}); a "
+                f"synthetic raster takes frames of its own spacecraft. Use reference_builder='carrington' or 'image' "
+                f"for others."
             )
 
 
-def _where(seen: Observation) -> str:
-    return f"{np.degrees(seen.stonyhurst):.1f} deg Stonyhurst, {float(seen.position.distance) / AU:.3f} AU"
+def _where(observation: Observation) -> str:
+    distance = float(observation.position.distance) / AU
+    return f"{np.degrees(observation.stonyhurst):.1f} deg Stonyhurst, {distance:.3f} AU"

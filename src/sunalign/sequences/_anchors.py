@@ -45,7 +45,15 @@ class Anchor:
 
 
 def anchor_numbers(good: np.ndarray, every: int | None) -> np.ndarray:
-    """Numbers of the frames that become anchors: every so many, the first and the last among them."""
+    """Numbers of the frames that become anchors: every so many, the first and the last among them.
+
+    Parameters
+    ----------
+    good : `numpy.ndarray` of `int`
+        Numbers of the frames that can be used, in order.
+    every : `int` or `None`
+        How many frames lie from one anchor to the next; chosen by their number for `None`.
+    """
     every = max(1, -(-len(good) // _MOST)) if every is None else every
     chosen = np.arange(0, len(good), every)
     if len(good) - 1 - chosen[-1] > every // 2:

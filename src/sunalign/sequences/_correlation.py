@@ -47,7 +47,12 @@ class Peaks:
 
     @classmethod
     def joined(cls, parts: list[Peaks]) -> Peaks:
-        """One after the other."""
+        """One after the other.
+
+        Parameters
+        ----------
+        parts : `list` of `Peaks`
+        """
         return cls(*(np.concatenate([getattr(p, name) for p in parts]) for name in cls.__dataclass_fields__))
 
 

@@ -119,7 +119,13 @@ def _anchored(estimate: Estimate, seconds: np.ndarray, anchors: Sequence[Anchor]
 
 
 def smooth_degree(n: int) -> int:
-    """Degree of the polynomial in time that counts as drift: a cubic, less for a few frames."""
+    """Degree of the polynomial in time that counts as drift: a cubic, less for a few frames.
+
+    Parameters
+    ----------
+    n : `int`
+        Number of frames.
+    """
     return 0 if n < 5 else 1 if n < 12 else 2 if n < 20 else 3
 
 

@@ -102,7 +102,16 @@ class CorrelationEstimator:
     reload: Callable[[np.ndarray], list[Any]] | None = None
 
     def estimate(self, stack: Stack, placings: list[Placing | None], scene: SceneGrid) -> Estimate:
-        """Where all frames are."""
+        """Where all frames are.
+
+        Parameters
+        ----------
+        stack : ``Stack``
+            Frames on the scene, by the pointing of their headers.
+        placings : `list` of ``Placing`` or `None`
+            How every frame lies on the scene; `None` for one that cannot be used.
+        scene : ``SceneGrid``
+        """
         settled = settle(stack, self.search)
         moved = np.zeros_like(settled.theta)
         if self.reload is not None and np.abs(settled.theta).max() > 0.05:

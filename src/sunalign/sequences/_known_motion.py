@@ -50,7 +50,12 @@ class SceneGrid:
 
     @classmethod
     def of(cls, frame: SequenceFrame) -> SceneGrid:
-        """Scene of a sequence with this frame in its middle."""
+        """Scene of a sequence with this frame in its middle.
+
+        Parameters
+        ----------
+        frame : ``SequenceFrame``
+        """
         factor = factor_for(frame.head.grid.shape)
         return cls(frame.head, frame.head.grid.binned(factor, factor), factor)
 
@@ -83,7 +88,18 @@ class Placing:
     carried: np.ndarray
 
     def sky(self, theta: np.ndarray) -> np.ndarray:
-        """Shift on the sky (+Tx, +Ty), in radians, that moves the frame by ``theta`` on the scene."""
+        """Shift on the sky that moves the frame on the scene.
+
+        Parameters
+        ----------
+        theta : `numpy.ndarray`, shape (2,)
+            Along (x, y), pixels of the scene.
+
+        Returns
+        -------
+        `numpy.ndarray`, shape (2,)
+            Radians towards (+Tx, +Ty).
+        """
         return self._on_sky @ theta
 
     @property
@@ -92,16 +108,35 @@ class Placing:
         return grid.jacobian(*grid.centre) @ self.jacobian
 
     def sky_covariance(self, covariance: np.ndarray) -> np.ndarray:
-        """Of that shift, from the covariance of ``theta``."""
+        """Of that shift, from the covariance of ``theta``.
+
+        Parameters
+        ----------
+        covariance : `numpy.ndarray`, shape (2, 2)
+            In pixels of the scene.
+        """
         return self._on_sky @ covariance @ self._on_sky.T
 
     def scene_shift(self, sky: np.ndarray) -> np.ndarray:
-        """Inverse of `sky`."""
+        """Inverse of `sky`.
+
+        Parameters
+        ----------
+        sky : `numpy.ndarray`, shape (2,)
+            Radians towards (+Tx, +Ty).
+        """
         return np.linalg.solve(self._on_sky, sky)
 
 
 def placing(scene: SceneGrid, frame: SequenceFrame, modelling: Modelling) -> tuple[Placing, Mapping[str, str]]:
-    """How a frame lies on the scene, and what was assumed for that."""
+    """How a frame lies on the scene, and what was assumed for that.
+
+    Parameters
+    ----------
+    scene : `SceneGrid`
+    frame : ``SequenceFrame``
+    modelling : `~sunalign.geometry.observation.Modelling`
+    """
     transform, assumptions = (
         (None, {}) if frame.head is scene.head else image_transform(scene.head, frame.head, modelling)
     )

@@ -45,7 +45,13 @@ class Preparation:
     limits: Limits | None = None
 
     def without(self, pattern: np.ndarray) -> Preparation:
-        """The same, with further pixels ignored."""
+        """The same, with further pixels ignored.
+
+        Parameters
+        ----------
+        pattern : `numpy.ndarray` of `bool`, shape (ny, nx)
+            True where a pixel is to be ignored.
+        """
         return replace(self, mask=pattern if self.mask is None else self.mask | pattern)
 
     def __call__(

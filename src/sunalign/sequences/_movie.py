@@ -113,7 +113,14 @@ def movie(
 
 
 def check_film(path: Path, overwrite: bool) -> None:
-    """Refuse a name that no film can be written to, or that is taken."""
+    """Refuse a name that no film can be written to, or that is taken.
+
+    Parameters
+    ----------
+    path : `~pathlib.Path`
+    overwrite : `bool`
+        Whether it may exist.
+    """
     from matplotlib.animation import FFMpegWriter
 
     from sunalign.files.io import check_output

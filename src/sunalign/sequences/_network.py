@@ -60,7 +60,13 @@ class PairTable:
         return self.second - self.first
 
     def only(self, chosen: np.ndarray) -> PairTable:
-        """Some of the pairs."""
+        """Some of the pairs.
+
+        Parameters
+        ----------
+        chosen : `numpy.ndarray`
+            Indices, or True for those that stay.
+        """
         return PairTable(*(getattr(self, name)[chosen] for name in self.__dataclass_fields__))
 
 
@@ -121,7 +127,12 @@ def pairs_up_to(n: int, dense: int, reach: int | None = None) -> np.ndarray:
 
 
 def closure_share(table: PairTable) -> float:
-    """Part of the pairs' variance that does not cancel around triangles; NaN where there is no triangle."""
+    """Part of the pairs' variance that does not cancel around triangles; NaN where there is no triangle.
+
+    Parameters
+    ----------
+    table : `PairTable`
+    """
     number = {(int(i), int(j)): k for k, (i, j) in enumerate(zip(table.first, table.second, strict=True))}
     triangles = [
         (k, number[j, other], number[i, other])

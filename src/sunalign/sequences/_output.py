@@ -19,7 +19,16 @@ __all__ = ["corrected_item", "output_paths", "write_files"]
 
 
 def corrected_item(item: Any, correction: Correction | None, provenance: str) -> Any:
-    """A frame in memory with its correction and HISTORY; itself where there is no correction."""
+    """A frame in memory with its correction and HISTORY; itself where there is no correction.
+
+    Parameters
+    ----------
+    item : object
+        As it was given.
+    correction : `~sunalign.Correction` or `None`
+    provenance : `str`
+        Lines for HISTORY.
+    """
     if correction is None:
         return item
     new = correct(item, correction)
@@ -31,6 +40,15 @@ def corrected_item(item: Any, correction: Correction | None, provenance: str) ->
 
 def output_paths(items: Sequence[Any], output: str | os.PathLike[str], overwrite: bool) -> list[Path]:
     """Where the corrected copies of files go: by their own names into a directory.
+
+    Parameters
+    ----------
+    items : sequence
+        Frames as they were given.
+    output : path-like
+        Directory, which is made where it is missing.
+    overwrite : `bool`
+        Whether files that exist are replaced.
 
     Raises
     ------

@@ -18,7 +18,12 @@ _MOST = 64  # Frames whose differences are taken.
 
 
 def picture_box(stack: Stack) -> Box:
-    """The part of the scene that the middle frame shows."""
+    """The part of the scene that the middle frame shows.
+
+    Parameters
+    ----------
+    stack : `Stack`
+    """
     k = stack.usable
     place, size = stack.positions()[k], stack.shapes()[k]
     middle = np.median(place + size / 2, axis=0)
@@ -27,7 +32,18 @@ def picture_box(stack: Stack) -> Box:
 
 
 def on_box(stack: Stack, number: int, theta: np.ndarray, box: Box) -> np.ndarray:
-    """One frame sampled on a box of the scene; NaN where it has no valid pixel."""
+    """One frame sampled on a box of the scene; NaN where it has no valid pixel.
+
+    Parameters
+    ----------
+    stack : `Stack`
+    number : `int`
+        Of the frame.
+    theta : `numpy.ndarray`, shape (2,)
+        Where it is moved to, pixels along (x, y).
+    box : `Box`
+        On the scene.
+    """
     image = stack.images[number]
     assert image is not None
     x, y = np.array([box.x, box.y]) - image.origin - theta
@@ -43,7 +59,14 @@ def on_box(stack: Stack, number: int, theta: np.ndarray, box: Box) -> np.ndarray
 
 
 def difference_rms(stack: Stack, theta: np.ndarray) -> float:
-    """Root mean square difference of neighbours that were placed, in standard deviations of a frame."""
+    """Root mean square difference of neighbours that were placed, in standard deviations of a frame.
+
+    Parameters
+    ----------
+    stack : `Stack`
+    theta : `numpy.ndarray`, shape (n, 2)
+        Where the frames are; NaN for those that could not be placed.
+    """
     box = picture_box(stack)
     kept = [k for k in stack.usable if np.isfinite(theta[k]).all()]
     # A run from the middle says it as well.

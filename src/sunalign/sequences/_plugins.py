@@ -32,7 +32,12 @@ _REACH = 2
 
 
 def free_names(fit: str | Sequence[str]) -> tuple[str, ...]:
-    """Free parameters, in order."""
+    """Free parameters, in order.
+
+    Parameters
+    ----------
+    fit : `str` or sequence of `str`
+    """
     return tuple(free_parameters(fit))
 
 
@@ -55,7 +60,13 @@ class PluginEstimator:
     progress: bool | Callable[..., Any] | None
 
     def estimate(self, stack: Stack, placings: list[Placing | None], scene: SceneGrid) -> Estimate:
-        """Where all frames are."""
+        """Where all frames are.
+
+        Parameters
+        ----------
+        stack, placings, scene
+            As in `CorrelationEstimator.estimate`.
+        """
         names = free_names(self.options["fit"])
         frames = stack.usable
         reach = self.max_lag or _REACH

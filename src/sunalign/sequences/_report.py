@@ -58,7 +58,14 @@ def write_report(
 
 
 def page(result: SequenceResult, progress: bool | Callable[..., Any] | None = None) -> str:
-    """Return the report as HTML; ``progress`` as in `write_report`."""
+    """Return the report as HTML.
+
+    Parameters
+    ----------
+    result : `SequenceResult`
+    progress : `bool` or callable, optional
+        As in `write_report`.
+    """
     verdict, n = "good" if result.success else "doubtful", len(result.table)
     before, after = result.running_difference
     body = "\n".join(

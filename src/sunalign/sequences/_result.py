@@ -126,7 +126,13 @@ class SequenceResult:
         return f"<pre>{html.escape(self.summary())}</pre>"
 
     def provenance(self, row: int) -> str:
-        """Lines for the HISTORY of one frame, after those of the correction itself."""
+        """Lines for the HISTORY of one frame, after those of the correction itself.
+
+        Parameters
+        ----------
+        row : `int`
+            Of the table.
+        """
         assumed = "; ".join(f"{key} {value}" for key, value in self.assumptions.items())
         return "\n".join(
             [
@@ -165,7 +171,12 @@ class SequenceResult:
         return to_cube(self)
 
     def write_table(self, path: str | os.PathLike[str]) -> None:
-        """Write the table by the ending of the name: ECSV with units and everything, CSV or FITS; replaces a file."""
+        """Write the table by the ending of the name: ECSV with units and everything, CSV or FITS; replaces a file.
+
+        Parameters
+        ----------
+        path : path-like
+        """
         kind = {".csv": "ascii.csv", ".fits": "fits"}.get(Path(path).suffix.lower(), "ascii.ecsv")
         table = self.table
         if kind != "ascii.ecsv":
@@ -174,13 +185,29 @@ class SequenceResult:
         table.write(path, format=kind, overwrite=True)
 
     def plot(self, *, fig: Figure | None = None, annotate: bool = True) -> Figure:
-        """Shifts with their errors against time; see `sunalign.sequences.plot_sequence`."""
+        """Shifts with their errors against time; see `sunalign.sequences.plot_sequence`.
+
+        Parameters
+        ----------
+        fig : `~matplotlib.figure.Figure`, optional
+            Where to draw; a new one by default.
+        annotate : `bool`
+            Whether to write titles.
+        """
         from sunalign.sequences._figures import plot_sequence
 
         return plot_sequence(self, fig=fig, annotate=annotate)
 
     def plot_pairs(self, *, fig: Figure | None = None, annotate: bool = True) -> Figure:
-        """Matrix of the pairs with their closure residuals; see `sunalign.sequences.plot_pairs`."""
+        """Matrix of the pairs with their closure residuals; see `sunalign.sequences.plot_pairs`.
+
+        Parameters
+        ----------
+        fig : `~matplotlib.figure.Figure`, optional
+            Where to draw; a new one by default.
+        annotate : `bool`
+            Whether to write titles.
+        """
         from sunalign.sequences._figures import plot_pairs
 
         return plot_pairs(self, fig=fig, annotate=annotate)
@@ -194,7 +221,21 @@ class SequenceResult:
         annotate: bool = True,
         overwrite: bool = False,
     ) -> FuncAnimation:
-        """Frames before and after beside each other, as GIF or MP4; see `sunalign.sequences.movie`."""
+        """Frames before and after beside each other, as GIF or MP4; see `sunalign.sequences.movie`.
+
+        Parameters
+        ----------
+        path : path-like, optional
+            GIF or MP4 to write.
+        fps : `float`
+            Frames a second.
+        dpi : `float`
+            Resolution of the film.
+        annotate : `bool`
+            Whether to write titles.
+        overwrite : `bool`
+            Whether an existing file may be replaced.
+        """
         from sunalign.sequences._movie import movie
 
         return movie(self, path, fps=fps, dpi=dpi, annotate=annotate, overwrite=overwrite)
@@ -206,7 +247,17 @@ class SequenceResult:
         overwrite: bool = False,
         progress: bool | Callable[..., Any] | None = None,
     ) -> Path:
-        """Write all of it as one HTML page, with JSON beside it; see `sunalign.sequences.write_report`."""
+        """Write all of it as one HTML page, with JSON beside it; see `sunalign.sequences.write_report`.
+
+        Parameters
+        ----------
+        path : path-like
+            A name such as ``report.html``.
+        overwrite : `bool`
+            Whether existing files may be replaced.
+        progress : `bool` or callable, optional
+            True for a bar on the terminal, or something like `tqdm.tqdm`.
+        """
         from sunalign.sequences._report import write_report
 
         return write_report(self, path, overwrite=overwrite, progress=progress)

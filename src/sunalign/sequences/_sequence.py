@@ -203,7 +203,7 @@ def align_sequence(
     )
     result = replace(result, aligned=_corrected(sources, result, paths, progress))
     log.debug(f"{len(result.table)} frames by {result.method}: {result.message}")
-    _voice(result, on_doubt)
+    _announce(result, on_doubt)
     return result
 
 
@@ -341,7 +341,7 @@ def _check(
         raise TypeError(f"'max_shift' is an angle such as 30 * u.arcsec; got {max_shift!r}.")
 
 
-def _voice(result: SequenceResult, on_doubt: str) -> None:
+def _announce(result: SequenceResult, on_doubt: str) -> None:
     if result.success or on_doubt == "ignore":
         return
     if on_doubt == "raise":

@@ -53,7 +53,15 @@ class Band:
 
     @classmethod
     def of(cls, box: Box, limit: int) -> Band:
-        """Band of at most ``limit`` frequencies along each axis; no coarser along one than along the other."""
+        """Band no coarser along one axis than along the other.
+
+        Parameters
+        ----------
+        box : `Box`
+            That is transformed.
+        limit : `int`
+            Frequencies along either axis, at the most.
+        """
         ny, nx = box.ny, box.nx
         # The same wavelength in pixels along both axes.
         finest = max(2 * limit, 8) / max(ny, nx)
@@ -61,7 +69,13 @@ class Band:
         return cls(ny, nx, my, mx)
 
     def lower(self, limit: int) -> Band:
-        """Part of this band with at most ``limit`` frequencies along each axis."""
+        """Part of this band with at most ``limit`` frequencies along each axis.
+
+        Parameters
+        ----------
+        limit : `int`
+            Frequencies along either axis, at the most.
+        """
         return Band(self.ny, self.nx, min(self.my, limit), min(self.mx, limit))
 
     @property
@@ -88,11 +102,24 @@ class Band:
         return weight
 
     def cut(self, whole: np.ndarray) -> np.ndarray:
-        """Frequencies of this band out of those of `scipy.fft.rfft2`."""
+        """Frequencies of this band out of those of `scipy.fft.rfft2`.
+
+        Parameters
+        ----------
+        whole : `numpy.ndarray`, shape (ny, nx // 2 + 1)
+        """
         return np.concatenate([whole[: self.my, : self.mx], whole[whole.shape[0] - self.my + 1 :, : self.mx]])
 
     def narrowed(self, spectra: np.ndarray, band: Band) -> np.ndarray:
-        """Frequencies of a lower band out of spectra of this one, of shape (..., rows, columns)."""
+        """Frequencies of a lower band out of spectra of this one.
+
+        Parameters
+        ----------
+        spectra : `numpy.ndarray`, shape (..., rows, columns)
+            As `cut` gives them.
+        band : `Band`
+            The lower one.
+        """
         rows = spectra.shape[-2]
         return np.concatenate(
             [spectra[..., : band.my, : band.mx], spectra[..., rows - band.my + 1 :, : band.mx]], axis=-2
@@ -100,7 +127,14 @@ class Band:
 
 
 def taper(n: int, offset: float = 0.0) -> np.ndarray:
-    """Window of n pixels that falls to zero as a cosine, seen by pixels that are off by a part of one."""
+    """Window of n pixels that falls to zero as a cosine, seen by pixels that are off by a part of one.
+
+    Parameters
+    ----------
+    n : `int`
+    offset : `float`
+        By how much, in pixels.
+    """
     edge = max(4.0, _EDGE * n)
     at = np.arange(n) + 0.5 + offset
     distance = np.clip(np.minimum(at, n - at) / edge, 0.0, 1.0)
@@ -108,13 +142,25 @@ def taper(n: int, offset: float = 0.0) -> np.ndarray:
 
 
 def stiffness(n: int) -> float:
-    """Mean square slope of a window over its mean square: how strongly it holds a maximum near zero."""
+    """Mean square slope of a window over its mean square: how strongly it holds a maximum near zero.
+
+    Parameters
+    ----------
+    n : `int`
+        Pixels of the window.
+    """
     window = taper(n).astype(float)
     return float(np.sum(np.gradient(window) ** 2) / np.sum(window**2))
 
 
 def narrowing(nx: int, ny: int) -> float:
-    """By how much a window makes neighbouring frequencies say the same, in a variance."""
+    """By how much a window makes neighbouring frequencies say the same, in a variance.
+
+    Parameters
+    ----------
+    nx, ny : `int`
+        Pixels of the window.
+    """
     ratio = 1.0
     for n in (nx, ny):
         window = taper(n).astype(float)

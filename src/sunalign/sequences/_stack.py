@@ -39,7 +39,12 @@ class View:
     parts: Sequence[tuple[float, float, float, float]] = ((0.0, 0.0, 1.0, 1.0),)
 
     def boxes(self, whole: Box) -> list[Box]:
-        """The parts, all of one size."""
+        """The parts, all of one size.
+
+        Parameters
+        ----------
+        whole : `Box`
+        """
         nx, ny = (int(size * n) for size, n in zip(self.parts[0][2:], (whole.nx, whole.ny), strict=True))
         return [
             Box(
@@ -80,7 +85,13 @@ class Stack:
             self.theta = np.zeros((len(self.images), 2))
 
     def coarser(self, limit: int) -> tuple[Stack, int]:
-        """The same frames binned to about ``limit`` pixels, and by how much."""
+        """The same frames binned to about ``limit`` pixels, and by how much.
+
+        Parameters
+        ----------
+        limit : `int`
+            Of their longer sides.
+        """
         sizes = self.shapes()[self.usable]
         factor = int(max(1, np.median(sizes.max(axis=1)) // limit))
         if factor == 1 or sizes.min() // factor < 24:
@@ -97,7 +108,13 @@ class Stack:
         return np.array([k for k, image in enumerate(self.images) if image is not None], int)
 
     def at(self, theta: np.ndarray) -> Stack:
-        """The same frames, placed anew."""
+        """The same frames, placed anew.
+
+        Parameters
+        ----------
+        theta : `numpy.ndarray`, shape (n, 2)
+            Where they are, pixels along (x, y).
+        """
         kept = self._made if np.array_equal(theta, self.theta) else {}
         return Stack(self.images, theta, self.filter, self.evidence, kept)
 
@@ -120,7 +137,13 @@ class Stack:
         return Box(int(low[0]), int(low[1]), int(span[0]), int(span[1]))
 
     def cells(self, pairs: np.ndarray) -> Iterator[tuple[Box, np.ndarray]]:
-        """Boxes, and for each the numbers of the pairs that are compared in it."""
+        """Boxes, and for each the numbers of the pairs that are compared in it.
+
+        Parameters
+        ----------
+        pairs : `numpy.ndarray` of `int`, shape (m, 2)
+            Numbers of frames.
+        """
         common = self.common_box()
         if common is not None:
             yield common, np.arange(len(pairs))
@@ -137,7 +160,17 @@ class Stack:
                 yield Box(*(int(v) for v in key)), np.flatnonzero((keys == key).all(axis=1))
 
     def spectra(self, frames: np.ndarray, box: Box, band: Band) -> tuple[np.ndarray, np.ndarray]:
-        """Spectra of a box in frames, and by how much (x, y) the box is off in each. The last ones are remembered."""
+        """Spectra of a box in frames, and by how much (x, y) the box is off in each. The last ones are remembered.
+
+        Parameters
+        ----------
+        frames : `numpy.ndarray` of `int`
+            Numbers, in ascending order.
+        box : `Box`
+            On the scene.
+        band : `Band`
+            Frequencies that are kept.
+        """
         known = self._made.get((box, band))
         if known is not None and np.isin(frames, known[0]).all():
             at = np.searchsorted(known[0], frames)
@@ -196,7 +229,15 @@ class Stack:
         )
 
     def with_filter(self, pairs: np.ndarray, limit: int = FINE) -> Stack:
-        """The same frames, with the filter that these pairs of neighbours ask for."""
+        """The same frames, with the filter that these pairs of neighbours ask for.
+
+        Parameters
+        ----------
+        pairs : `numpy.ndarray` of `int`, shape (m, 2)
+            Numbers of frames.
+        limit : `int`
+            Frequencies along either axis, at the most.
+        """
         cells = list(self.cells(pairs))
         if not cells:
             return self

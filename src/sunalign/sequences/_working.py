@@ -48,7 +48,13 @@ class WorkingImage:
 
 
 def factor_for(shape: tuple[int, int]) -> int:
-    """By how much frames are binned."""
+    """By how much frames are binned.
+
+    Parameters
+    ----------
+    shape : `tuple` of `int`
+        Of a frame.
+    """
     longest = max(shape)
     return max(1, -(-longest // (_LARGE if longest > _LARGE_FRAME else _SMALL)))
 
@@ -119,7 +125,14 @@ def _mended(data: np.ndarray, valid: np.ndarray) -> tuple[np.ndarray, np.ndarray
 
 
 def binned(values: np.ndarray, factor: int) -> np.ndarray:
-    """Means over blocks; an incomplete last block is dropped."""
+    """Means over blocks; an incomplete last block is dropped.
+
+    Parameters
+    ----------
+    values : `numpy.ndarray`, shape (ny, nx)
+    factor : `int`
+        Pixels of a block along either side.
+    """
     if factor == 1:
         return values.copy()
     ny, nx = (n // factor for n in values.shape)
@@ -170,7 +183,14 @@ def _constant(name: str, value: float) -> str:
 
 
 def feathered(valid: np.ndarray, reach: float = 2.0) -> np.ndarray:
-    """Weight that falls smoothly to 0 towards what is not valid, for an edge would correlate with itself."""
+    """Weight that falls smoothly to 0 towards what is not valid, for an edge would correlate with itself.
+
+    Parameters
+    ----------
+    valid : `numpy.ndarray` of `bool`, shape (ny, nx)
+    reach : `float`
+        Of the Gaussian that smooths it, in pixels.
+    """
     inside = ndimage.binary_erosion(valid, iterations=max(1, round(2 * reach)), border_value=1)
     weight = ndimage.gaussian_filter(inside.astype(np.float32), reach, mode="nearest")
     return np.where(valid, weight, np.float32(0))

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,7 +21,7 @@ def add_sequence(command: Callable[..., argparse.ArgumentParser]) -> None:
     command : callable
         ``command(name, run, help)`` makes its parser.
     """
-    from sunalign._command_line import read_angle, read_names, read_setting
+    from sunalign._command_line import add_plugin_options, read_angle, read_names
 
     parser = command("sequence", _sequence, "align the frames of a sequence with each other and with a reference")
     parser.add_argument("frames", type=Path, nargs="+", metavar="FRAME", help="FITS files; they are never changed")
@@ -41,13 +39,7 @@ def add_sequence(command: Callable[..., argparse.ArgumentParser]) -> None:
     search.add_argument("--max-lag", type=int, metavar="N", help="longest lag of pairs; chosen from the data otherwise")
     search.add_argument("--anchor-every", type=int, metavar="N", help="compare every N-th frame with the reference")
     search.add_argument("--solar-rotation", choices=("differential", "rigid", "none"))
-    search.add_argument("--metric", metavar="NAME")
-    search.add_argument("--optimizer", metavar="NAME")
-    search.add_argument("--scaling", metavar="NAME", help="of the intensities: sqrt, log or linear")
-    search.add_argument("--set", type=read_setting, nargs="+", action="extend", default=[], metavar="KEY=VALUE",
-                        dest="settings", help="options of the plugins")  # fmt: skip
-    search.add_argument("--n-jobs", type=int, metavar="N", help="worker processes; -1 for one a core")
-    search.add_argument("-q", "--no-progress", action="store_true", help="no progress bar")
+    add_plugin_options(search)
     output = parser.add_argument_group("output")
     output.add_argument("-o", "--output", type=Path, metavar="DIR", help="corrected copies of the frames go there")
     output.add_argument("--table", type=Path, metavar="FILE", help="shifts and errors, such as shifts.ecsv")
@@ -69,50 +61,34 @@ def _sequence(options: argparse.Namespace) -> int:
 
 
 def _keywords(options: argparse.Namespace) -> dict[str, Any]:
-    from sunalign._command_line import UsageError
+    from sunalign._command_line import keywords_of
 
-    named = {
-        name: getattr(options, name)
-        for name in ("fit", "method", "drift", "max_shift", "max_lag", "anchor_every", "solar_rotation", "metric",
-                     "optimizer", "scaling", "n_jobs", "output")
-    }  # fmt: skip
-    named |= {
-        "overwrite": options.overwrite,
-        "on_doubt": "ignore",  # The summary and the exit code say it.
-        "progress": not options.no_progress and sys.stderr.isatty(),
-    }
-    loose = dict(options.settings)
-    twice = sorted({*named} & {*loose})
-    if twice:
-        raise UsageError(f"{', '.join(twice)} cannot be given by --set; see 'sunalign sequence --help'.")
-    return {key: value for key, value in named.items() if value is not None} | loose
+    names = ("fit", "method", "drift", "max_shift", "max_lag", "anchor_every", "solar_rotation", "metric", "optimizer",
+             "scaling", "n_jobs", "output")  # fmt: skip
+    return keywords_of(options, names, overwrite=options.overwrite)
 
 
 def _check_outputs(options: argparse.Namespace) -> None:
     """Refuse before an hour of computation what would be refused after it."""
     from sunalign._command_line import UsageError
-    from sunalign.files.io import check_output
-    from sunalign.visualization.report import json_path
+    from sunalign.files.command import check_page, check_paths
+    from sunalign.sequences._movie import check_film
 
-    if options.report is not None and options.report.suffix.lower() not in (".html", ".htm"):
-        raise UsageError(f"--report is a page such as report.html; got {options.report}.")
-    if options.movie is not None and options.movie.suffix.lower() not in (".gif", ".mp4"):
-        raise UsageError(f"--movie is a film such as movie.gif or movie.mp4; got {options.movie}.")
+    beside = check_page(options.report)
     if options.movie is not None:
-        from sunalign.sequences._movie import check_film
-
+        if options.movie.suffix.lower() not in (".gif", ".mp4"):
+            raise UsageError(f"--movie is a film such as movie.gif or movie.mp4; got {options.movie}.")
         check_film(options.movie, options.overwrite)
     if options.table is not None and options.table.suffix.lower() not in (".ecsv", ".csv", ".fits"):
         raise UsageError(f"--table is a table such as shifts.ecsv, .csv or .fits; got {options.table}.")
-    paths = {"--table": options.table, "--plot": options.plot, "--movie": options.movie, "--report": options.report}
-    given = {option: path for option, path in paths.items() if path is not None}
-    if options.report is not None:
-        given["the JSON of --report"] = json_path(options.report)
-    seen: dict[str, str] = {} if options.overwrite else {os.path.realpath(path): "FRAME" for path in options.frames}
-    for option, path in given.items():
-        check_output(Path(os.path.realpath(path)), options.overwrite)
-        if (other := seen.setdefault(os.path.realpath(path), option)) != option:
-            raise UsageError(f"{option} and {other} are the same file {path}.")
+    outputs = {
+        "--table": options.table,
+        "--plot": options.plot,
+        "--movie": options.movie,
+        "--report": options.report,
+        "the JSON of --report": beside,
+    }
+    check_paths(outputs, {} if options.overwrite else dict.fromkeys(options.frames, "FRAME"), options.overwrite)
 
 
 def _write(options: argparse.Namespace, result: SequenceResult) -> None:

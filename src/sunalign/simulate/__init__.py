@@ -8,10 +8,12 @@ and independent of the rest of the package, which it serves as a yardstick.
 
 from sunalign.simulate._defects import defects
 from sunalign.simulate._header import PointingError
-from sunalign.simulate._instruments import Simulated, imager, raster, sequence, target_image
+from sunalign.simulate._imager import imager, sequence, target_image
 from sunalign.simulate._observer import Orbit, observer
 from sunalign.simulate._pairs import image_pair, raster_pair
+from sunalign.simulate._raster import raster
 from sunalign.simulate._scene import Scene
+from sunalign.simulate._simulated import Simulated
 
 __all__ = [
     "Orbit",

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from scipy import ndimage
 
-from sunalign.simulate._texture import Array
+from sunalign.simulate._grid import Array
 
 
 def add_noise(
@@ -49,7 +49,16 @@ def add_noise(
 
 
 def mismatch_field(shape: tuple[int, int], correlation_length: tuple[float, float], rng: np.random.Generator) -> Array:
-    """Gaussian random field of unit variance; ``correlation_length`` = (y, x), in pixels, is the e-folding scale."""
+    """Gaussian random field of unit variance.
+
+    Parameters
+    ----------
+    shape : `tuple` of `int`
+        ``(ny, nx)``.
+    correlation_length : `tuple` of `float`
+        Along (y, x), in pixels, over which its correlation falls to 1/e.
+    rng : `numpy.random.Generator`
+    """
     # The autocorrelation of noise smoothed by a Gaussian of width w is exp(-d^2 / (2 w)^2).
     width = [length / 2 for length in correlation_length]
     margin = [int(4 * w) + 1 for w in width]

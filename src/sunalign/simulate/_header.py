@@ -9,8 +9,8 @@ import astropy.units as u
 from astropy.coordinates import SkyCoord
 from astropy.time import Time
 
+from sunalign.simulate._grid import Array
 from sunalign.simulate._observer import Observer, locate, stonyhurst_zero
-from sunalign.simulate._texture import Array
 
 Convention = Literal["pc", "cd", "crota"]
 Header = dict[str, Any]
@@ -47,7 +47,13 @@ class PointingError:
     rotation: u.Quantity = field(default_factory=lambda: 0 * u.deg)
 
     def undo(self, pointing: "Pointing") -> "Pointing":
-        """The wrong pointing that this error makes of the true one."""
+        """The wrong pointing that this error makes of the true one.
+
+        Parameters
+        ----------
+        pointing : ``Pointing``
+            The true one.
+        """
         return Pointing(
             center=(pointing.center[0] - self.shift_x, pointing.center[1] - self.shift_y),
             scale=(pointing.scale[0] / self.scale_x, pointing.scale[1] / self.scale_y),
@@ -89,6 +95,11 @@ class Pointing:
 
         A point of the plane of projection is the reference direction plus its two tangents times the plane's
         coordinates: no trigonometry for the points.
+
+        Parameters
+        ----------
+        x, y : `numpy.ndarray`
+            0-based; they broadcast.
         """
         ny, nx = self.shape
         lon, lat = (c.to_value(u.rad) for c in self.center)
@@ -108,7 +119,15 @@ class Pointing:
         return v[0] * norm, v[1] * norm, v[2] * norm
 
     def cards(self, *, convention: Convention = "pc", unit: Any = u.arcsec) -> Header:
-        """WCS keywords of the two celestial axes."""
+        """WCS keywords of the two celestial axes.
+
+        Parameters
+        ----------
+        convention : `str`
+            ``"pc"``, ``"cd"`` or ``"crota"``.
+        unit : unit-like
+            Of the angles.
+        """
         unit = u.Unit(unit)
         ny, nx = self.shape
         cdelt = [float(s.to_value(unit)) for s in self.scale]
@@ -148,13 +167,27 @@ def _matrix_cards(name: str, matrix: Array) -> Header:
 
 
 def date_cards(beginning: Time, middle: Time, end: Time) -> Header:
-    """When the observation was made, UTC to the microsecond."""
+    """When the observation was made, UTC to the microsecond.
+
+    Parameters
+    ----------
+    beginning, middle, end : `~astropy.time.Time`
+        Of the whole observation.
+    """
     names = {"DATE-OBS": beginning, "DATE-BEG": beginning, "DATE-AVG": middle, "DATE-END": end}
     return {"TIMESYS": "UTC"} | {name: _isot(time) for name, time in names.items()}
 
 
 def observer_cards(position: tuple[Array, Array, Array], rsun: u.Quantity) -> Header:
-    """From where: Stonyhurst longitude and latitude (radians) and distance (metres)."""
+    """From where.
+
+    Parameters
+    ----------
+    position : `tuple` of `float`
+        Stonyhurst longitude and latitude in radians, and distance in metres, as from `locate`.
+    rsun : `~astropy.units.Quantity`
+        Radius of the emitting sphere.
+    """
     hgln, hglt, dsun = (float(p) for p in position)
     return {
         "RSUN_REF": float(rsun.to_value(u.m)),
@@ -168,7 +201,17 @@ def raster_time_cards(n_steps: int, start: Time, cadence: float, direction: int,
     """
     Third axis: time, running along x, as in SPICE rasters.
 
-    ``direction`` -1 scans from west to east, against x.
+    Parameters
+    ----------
+    n_steps : `int`
+    start : `~astropy.time.Time`
+        Beginning of the first exposure.
+    cadence : `float`
+        Seconds a step.
+    direction : `int`
+        -1 scans from west to east, against x; 1 along x.
+    convention : `str`
+        ``"pc"`` or ``"cd"``.
     """
     if convention == "crota":
         raise ValueError("CROTA2 cannot tell how time runs along a raster: use the convention 'pc' or 'cd'.")
@@ -188,7 +231,15 @@ def raster_time_cards(n_steps: int, start: Time, cadence: float, direction: int,
 
 
 def still_cards(pointing: Pointing, convention: Convention) -> Header:
-    """How a header says that the slit did not move: a raster axis without extent, the roll in a plain rotation."""
+    """How a header says that the slit did not move: a raster axis without extent, the roll in a plain rotation.
+
+    Parameters
+    ----------
+    pointing : ``Pointing``
+        For its roll.
+    convention : `str`
+        ``"pc"`` or ``"cd"``.
+    """
     study = {"STUDYTYP": "Sit-and-stare"}
     if convention == "cd":
         return study | {"CD1_1": 0.0, "CD2_1": 0.0}
@@ -196,16 +247,24 @@ def still_cards(pointing: Pointing, convention: Convention) -> Header:
 
 
 def velocity_cards(observer: Observer, time: Time) -> Header:
-    """Position and velocity of a moving observer in heliocentric inertial coordinates, metres and metres a second."""
+    """Position and velocity of a moving observer in heliocentric inertial coordinates, metres and metres a second.
+
+    Parameters
+    ----------
+    observer : callable
+        Gives a `~astropy.coordinates.SkyCoord` for a time.
+    time : `~astropy.time.Time`
+        The middle of the exposure.
+    """
     span = 60 * u.s
 
-    def place(t: Time) -> Array:
+    def at(t: Time) -> Array:
         lon, lat, r = locate(observer, t)
         lon = lon + stonyhurst_zero(t)
         return np.array([r * np.cos(lat) * np.cos(lon), r * np.cos(lat) * np.sin(lon), r * np.sin(lat)])
 
-    velocity = (place(time + span / 2) - place(time - span / 2)) / span.to_value(u.s)
-    cards = {f"HCI{axis}_OBS": float(p) for axis, p in zip("XYZ", place(time), strict=True)}
+    velocity = (at(time + span / 2) - at(time - span / 2)) / span.to_value(u.s)
+    cards = {f"HCI{axis}_OBS": float(p) for axis, p in zip("XYZ", at(time), strict=True)}
     return cards | {f"HCI{axis}_VOB": float(v) for axis, v in zip("XYZ", velocity, strict=True)}
 
 
@@ -216,7 +275,12 @@ def _isot(time: Time) -> str:
 
 
 def direction_of(values: Pair | SkyCoord) -> Pair:
-    """Helioprojective longitude and latitude, from a pair or from a coordinate."""
+    """Helioprojective longitude and latitude, from a pair or from a coordinate.
+
+    Parameters
+    ----------
+    values : pair of `~astropy.units.Quantity`, or `~astropy.coordinates.SkyCoord`
+    """
     if isinstance(values, SkyCoord):
         return values.Tx, values.Ty
     first, second = values
@@ -224,6 +288,11 @@ def direction_of(values: Pair | SkyCoord) -> Pair:
 
 
 def two(values: u.Quantity | Pair) -> Pair:
-    """A value for x and one for y, where one may stand for both."""
+    """A value for x and one for y, where one may stand for both.
+
+    Parameters
+    ----------
+    values : `~astropy.units.Quantity`, one value or two
+    """
     first, second = np.broadcast_to(u.Quantity(values), 2, subok=True)
     return first, second

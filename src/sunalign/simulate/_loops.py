@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from sunalign.simulate._texture import Array, Grid, Layer, Recipe, region_places
+from sunalign.simulate._grid import Array, Grid, Layer
+from sunalign.simulate._sources import Recipe, region_places
 
 # Lattice of the sky on which the narrowest spots are painted, in solar radii; wider ones have coarser lattices.
 CELL = 7e-4
@@ -78,8 +79,14 @@ class Region:
     lat: float
     spots: Spots
 
-    def seen(self, eye: Eye) -> tuple[Layer, ...]:
-        """Brightness on the sky, in solar radii west and north of the centre: a layer for each octave of widths."""
+    def layers(self, eye: Eye) -> tuple[Layer, ...]:
+        """Brightness on the sky, in solar radii west and north of the centre: a layer for each octave of widths.
+
+        Parameters
+        ----------
+        eye : `Eye`
+            Where it is looked at from.
+        """
         x, y, z = _towards(self.spots.position, eye)
         visible = np.logical_not(_hidden(x, y, z, eye.distance))
         scale = 1 / (1 - z[visible] / eye.distance)
@@ -138,20 +145,46 @@ def _deposit(row: Array, column: Array, flux: Array, shape: tuple[int, ...]) -> 
 
 @lru_cache(maxsize=8)
 def loops(recipe: Recipe, n: int) -> tuple[Region, ...]:
-    """The loops of a Sun, ``n`` bundles above each active region."""
+    """The loops of a Sun.
+
+    Parameters
+    ----------
+    recipe : `Recipe`
+    n : `int`
+        Bundles above each active region.
+    """
     rng = np.random.default_rng([recipe.seed, 6])
     return tuple(_region(lon, lat, n, rng) for lon, lat in region_places(recipe))
 
 
 @lru_cache(maxsize=256)
-def seen(region: Region, eye: Eye) -> tuple[Layer, ...]:
-    """`Region.seen`, kept: an image is sampled many times from one place."""
-    return region.seen(eye)
+def layers_of(region: Region, eye: Eye) -> tuple[Layer, ...]:
+    """`Region.layers`, kept: an image is sampled many times from one place.
+
+    Parameters
+    ----------
+    region : `Region`
+    eye : `Eye`
+    """
+    return region.layers(eye)
 
 
 def brightness(region: Region, eye: Eye, west: Array, north: Array) -> Array:
-    """Of one region, relative to the quiet Sun, at points in solar radii from the centre; shape of the points."""
-    layers = seen(region, eye)
+    """Brightness of one region, relative to the quiet Sun.
+
+    Parameters
+    ----------
+    region : `Region`
+    eye : `Eye`
+    west, north : `numpy.ndarray`
+        Points, in solar radii from the centre of the disc.
+
+    Returns
+    -------
+    `numpy.ndarray`
+        Shape of the points.
+    """
+    layers = layers_of(region, eye)
     total = np.zeros(west.shape)
     if not layers:
         return total
@@ -237,5 +270,5 @@ def _haze(size: float, rng: np.random.Generator) -> Spots:
     n = 60
     radius = np.radians(size)
     width = rng.uniform(0.25, 0.7, n) * radius
-    place = np.stack([*(radius * rng.normal(0, 0.6, (2, n))), 0.6 * radius * rng.exponential(1, n)])
-    return Spots(place, width, 2 * np.pi * width**2 * 0.07 * rng.lognormal(0, 0.4, n))
+    position = np.stack([*(radius * rng.normal(0, 0.6, (2, n))), 0.6 * radius * rng.exponential(1, n)])
+    return Spots(position, width, 2 * np.pi * width**2 * 0.07 * rng.lognormal(0, 0.4, n))

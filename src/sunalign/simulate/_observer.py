@@ -14,7 +14,7 @@ from astropy.time import Time
 from sunpy.coordinates import HeliocentricInertial, HeliographicStonyhurst
 from sunpy.time import parse_time
 
-from sunalign.simulate._texture import Array
+from sunalign.simulate._grid import Array
 
 Observer: TypeAlias = SkyCoord | Callable[[Time], SkyCoord]
 
@@ -93,14 +93,36 @@ class Orbit:
 
 
 def time_of(observer: Observer, time: Any, default: Time) -> Time:
-    """When an observation is made: as told, else when the observer is where it is, else at the scene's epoch."""
+    """When an observation is made: as told, else when the observer is where it is, else at the scene's epoch.
+
+    Parameters
+    ----------
+    observer : `~astropy.coordinates.SkyCoord` or callable
+    time : {parse_time_types} or `None`
+        As told.
+    default : `~astropy.time.Time`
+        The scene's epoch.
+    """
     if time is None:
         time = getattr(observer, "obstime", None)
     return default if time is None else parse_time(time)
 
 
 def locate(observer: Observer, time: Time) -> tuple[Array, Array, Array]:
-    """Stonyhurst longitude and latitude (radians) and distance (metres) of an observer at a time."""
+    """Where an observer is at a time.
+
+    Parameters
+    ----------
+    observer : `~astropy.coordinates.SkyCoord` or callable
+        A fixed position is the same at any time.
+    time : `~astropy.time.Time`
+        Any shape.
+
+    Returns
+    -------
+    longitude, latitude, distance : `numpy.ndarray`
+        Stonyhurst, radians; metres.
+    """
     position = observer if isinstance(observer, SkyCoord) else observer(time)
     if not isinstance(position.frame, HeliographicStonyhurst):
         position = position.transform_to(HeliographicStonyhurst(obstime=position.obstime))
@@ -112,7 +134,13 @@ def locate(observer: Observer, time: Time) -> tuple[Array, Array, Array]:
 
 
 def stonyhurst_zero(time: Time) -> Array:
-    """Longitude of the Stonyhurst meridian in the inertial frame, radians; increases with time as Earth goes round."""
+    """Longitude of the Stonyhurst meridian in the inertial frame, radians; increases with time as Earth goes round.
+
+    Parameters
+    ----------
+    time : `~astropy.time.Time`
+        Any shape.
+    """
     if time.isscalar:
         return np.asarray(_stonyhurst_zero(time.tai.jd1, time.tai.jd2))
     return _transformed_zero(time)

@@ -9,9 +9,10 @@ from scipy import ndimage
 import astropy.units as u
 
 from sunalign.simulate._defects import mismatch_field
+from sunalign.simulate._grid import Array
 from sunalign.simulate._header import Pointing
-from sunalign.simulate._scene import Scene, View
-from sunalign.simulate._texture import Array
+from sunalign.simulate._scene import Scene
+from sunalign.simulate._view import View
 
 Emission = Callable[[np.ndarray], np.ndarray]
 Relation = Literal["identity", "power"] | Emission
@@ -27,7 +28,26 @@ def expose(
     oversample: int,
     relation: Emission | None = None,
 ) -> Array:
-    """Image integrated over the pixels, shape (ny, nx)."""
+    """Image integrated over the pixels.
+
+    Parameters
+    ----------
+    scene : `Scene`
+    pointing : ``Pointing``
+        Where the pixels are.
+    view : ``View``
+        Of one moment.
+    psf_fwhm : `~astropy.units.Quantity` or `None`
+        Full width at half maximum of a Gaussian point-spread function.
+    oversample : `int`
+        Samples per pixel and axis.
+    relation : callable, optional
+        From the scene's intensities to those of the instrument.
+
+    Returns
+    -------
+    `numpy.ndarray`, shape (ny, nx)
+    """
     ny, nx = pointing.shape
     sigma = [_sigma(psf_fwhm, s) for s in pointing.scale[::-1]]
     samples, blur = zip(*(_pixel(oversample, s) for s in sigma), strict=True)
@@ -73,11 +93,29 @@ def scan(
     moved: Array,
 ) -> Array:
     """
-    Raster, shape (n_slit, n_steps).
+    Raster integrated over the slit.
 
     Every column is integrated across the slit at its own time, so the point-spread function across the slit is
-    part of the quadrature; along the slit it is a convolution. ``moved``, shape (2, n_steps), is by how much, in
-    arcsec on the sky, a column points elsewhere than the header says.
+    part of the quadrature; along the slit it is a convolution.
+
+    Parameters
+    ----------
+    scene : `Scene`
+    pointing : ``Pointing``
+        Where the pixels are.
+    view : ``View``
+        With fields of shape (n_steps,), or the same for all columns.
+    slit_width : `~astropy.units.Quantity`
+    psf_fwhm : `~astropy.units.Quantity` or `None`
+        Full width at half maximum of a Gaussian point-spread function.
+    relation : callable or `None`
+        From the scene's intensities to those of the instrument.
+    moved : `numpy.ndarray`, shape (2, n_steps)
+        By how much, in arcsec towards (+Tx, +Ty), a column points elsewhere than the header says.
+
+    Returns
+    -------
+    `numpy.ndarray`, shape (n_slit, n_steps)
     """
     ny, nx = pointing.shape
     step, pixel = pointing.scale
@@ -100,7 +138,18 @@ def scan(
 
 
 def slit_profile(width: float, sigma: float) -> tuple[Array, Array]:
-    """Offsets and weights, in steps, of the sensitivity across the slit: a box blurred by a Gaussian."""
+    """Sensitivity across the slit: a box blurred by a Gaussian.
+
+    Parameters
+    ----------
+    width, sigma : `float`
+        Of the box, and of the Gaussian, in steps.
+
+    Returns
+    -------
+    offsets, weights : `numpy.ndarray`
+        Offsets in steps; the weights add up to 1.
+    """
     if sigma == 0:
         samples, _ = _pixel(5, 0.0)
         return samples * width, np.full(samples.size, 1 / samples.size)
@@ -113,6 +162,19 @@ def slit_profile(width: float, sigma: float) -> tuple[Array, Array]:
 
 
 def mismatched(data: Array, pointing: Pointing, amplitude: float, scale: u.Quantity, rng: np.random.Generator) -> Array:
+    """Data times a random factor that the reference does not have.
+
+    Parameters
+    ----------
+    data : `numpy.ndarray`, shape (ny, nx)
+    pointing : ``Pointing``
+        For the size of a pixel.
+    amplitude : `float`
+        Standard deviation of the factor's logarithm.
+    scale : `~astropy.units.Quantity`
+        Over which its correlation falls to 1/e.
+    rng : `numpy.random.Generator`
+    """
     if not amplitude:
         return data
     length = [float(scale / s) for s in pointing.scale[::-1]]
@@ -120,6 +182,13 @@ def mismatched(data: Array, pointing: Pointing, amplitude: float, scale: u.Quant
 
 
 def named_relation(relation: Relation) -> Emission | None:
+    """How the emission of an instrument follows from the scene's; `None` where it is the same.
+
+    Parameters
+    ----------
+    relation : `str` or callable
+        ``"identity"``, ``"power"``, or the function itself.
+    """
     if callable(relation):
         return relation
     known: dict[str, Emission | None] = {"identity": None, "power": _power}

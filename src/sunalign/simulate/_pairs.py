@@ -11,10 +11,12 @@ import astropy.units as u
 from sunpy.map import GenericMap
 
 from sunalign.simulate._header import Pair, PointingError, two
-from sunalign.simulate._instruments import Simulated, imager, raster, target_image
+from sunalign.simulate._imager import imager, target_image
 from sunalign.simulate._observer import Observer
 from sunalign.simulate._observer import observer as position
+from sunalign.simulate._raster import raster
 from sunalign.simulate._scene import Scene
+from sunalign.simulate._simulated import Simulated
 
 
 def image_pair(

@@ -1,7 +1,7 @@
-"""The simulated Sun and the closed-form geometry that looks at it."""
+"""The simulated Sun: what it looks like from anywhere, at any time."""
 
 from dataclasses import dataclass, field, fields
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -10,9 +10,12 @@ import astropy.units as u
 from sunpy.sun import constants
 from sunpy.time import parse_time
 
+from sunalign.simulate._grid import Array, wrapped
 from sunalign.simulate._loops import Eye, brightness, loops
 from sunalign.simulate._observer import Observer, locate, stonyhurst_zero, time_of
-from sunalign.simulate._texture import Array, Recipe, Texture, texture, wrapped
+from sunalign.simulate._sources import Recipe
+from sunalign.simulate._texture import Texture, texture
+from sunalign.simulate._view import View, rim_points, surface_points, unit_vectors
 
 # Coefficients of `sunpy.sun.models.differential_rotation`: A + B sin^2(lat) + C sin^4(lat), rad/s.
 DEG_PER_DAY = np.pi / 180 / 86400
@@ -35,39 +38,6 @@ LOOPS_FADE = 0.2
 RIM, RIM_HEIGHT = 0.6, 0.008
 # Points evaluated at a time, so that the intermediate arrays stay in the cache of the processor.
 BLOCK = 1 << 15
-
-
-class View(NamedTuple):
-    """
-    Where one looks from, and when; every field broadcasts against the points looked at.
-
-    Parameters
-    ----------
-    distance : `numpy.ndarray`
-        Distance to the centre of the Sun, metres.
-    b0 : `numpy.ndarray`
-        Heliographic latitude, radians.
-    longitude : `numpy.ndarray`
-        Longitude in the inertial frame, radians.
-    turned : `numpy.ndarray`
-        Time over which the Sun has turned since the epoch of the scene, seconds.
-    aged : `numpy.ndarray`
-        Time over which the Sun has evolved since then, seconds.
-    """
-
-    distance: Array
-    b0: Array
-    longitude: Array
-    turned: Array
-    aged: Array
-
-    def flattened(self, shape: tuple[int, ...]) -> "View":
-        """One value for each of the flattened points, except where one does for all."""
-        return View(*(a if a.ndim == 0 else np.broadcast_to(a, shape).reshape(-1) for a in self))
-
-    def part(self, block: slice) -> "View":
-        """Fields for a block of the flattened points."""
-        return View(*(a if a.ndim == 0 else a[block] for a in self))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -175,7 +145,13 @@ class Scene:
         return texture(self._recipe)
 
     def replace(self, **changes: Any) -> "Scene":
-        """The same scene with some options changed."""
+        """The same scene with some options changed.
+
+        Parameters
+        ----------
+        **changes
+            Options of the scene by name.
+        """
         return Scene(**{f.name: getattr(self, f.name) for f in fields(self)} | changes)
 
     @u.quantity_input
@@ -198,7 +174,7 @@ class Scene:
             Intensity in DN/s; the mean quiet Sun at disc centre has about 100.
         """
         tx, ty = np.broadcast_arrays(tx.to_value(u.rad), ty.to_value(u.rad))
-        return self.radiance(_unit_vectors(tx, ty), self.view(observer, time))
+        return self.radiance(unit_vectors(tx, ty), self.view(observer, time))
 
     @u.quantity_input
     def heliographic(
@@ -219,7 +195,7 @@ class Scene:
         """
         tx, ty = np.broadcast_arrays(tx.to_value(u.rad), ty.to_value(u.rad))
         view = self.view(observer, time)
-        lon, sin_lat, mu, _ = _surface(_unit_vectors(tx, ty), view, self.rsun.to_value(u.m))
+        lon, sin_lat, mu, _ = surface_points(unit_vectors(tx, ty), view, self.rsun.to_value(u.m))
         lon = np.degrees(lon - stonyhurst_zero(time_of(observer, time, self.time)))
         lon, lat = wrapped(lon), np.degrees(np.arcsin(sin_lat))
         return np.where(mu > 0, lon, np.nan) * u.deg, np.where(mu > 0, lat, np.nan) * u.deg
@@ -300,7 +276,7 @@ class Scene:
                 out[chosen] += QUIET_SUN * brightness(region, eye, x, y)
 
     def _radiance(self, vectors: tuple[Array, Array, Array], view: View, epoch: float) -> Array:
-        surface_lon, sin_lat, mu, height = _surface(vectors, view, self.rsun.to_value(u.m))
+        surface_lon, sin_lat, mu, height = surface_points(vectors, view, self.rsun.to_value(u.m))
         a, b, c = ROTATION[self.rotation_model]
         sin2 = sin_lat**2
         lon = wrapped(np.degrees(surface_lon - epoch - (a + sin2 * (b + sin2 * c)) * view.turned))
@@ -308,7 +284,7 @@ class Scene:
 
         rim = (lon, lat)
         if self.loops:
-            rim_lon, sin_rim = _rim(vectors, view)
+            rim_lon, sin_rim = rim_points(vectors, view)
             rim = (lon + wrapped(np.degrees(rim_lon - surface_lon)), np.degrees(np.arcsin(sin_rim)))
         log = self._log_surface(lon, lat, rim, mu, view.aged) if self.contrast else np.zeros(lon.shape)
         intensity = np.exp(self.contrast * log) * self._above(height)
@@ -353,52 +329,11 @@ class Scene:
         return lasting(lon, lat) + np.cos(phase) * first(lon, lat) + np.sin(phase) * second(lon, lat)
 
     def _beacons(self, lon: Array, lat: Array) -> Array:
-        position = _unit_vectors(np.radians(lon), np.radians(lat))
+        position = unit_vectors(np.radians(lon), np.radians(lat))
         width = self.beacon_width.to_value(u.rad)
         total = np.zeros(lon.shape)
         for beacon in self.beacons:
-            there = _unit_vectors(*(np.asarray(c.to_value(u.rad)) for c in beacon))
+            there = unit_vectors(*(np.asarray(c.to_value(u.rad)) for c in beacon))
             chord2 = sum((p - q) ** 2 for p, q in zip(position, there, strict=True))
             total += self.beacon_intensity * np.exp(-chord2 / (2 * width**2))
         return total
-
-
-def _unit_vectors(lon: Array, lat: Array) -> tuple[Array, Array, Array]:
-    cos_lat = np.cos(lat)
-    return cos_lat * np.cos(lon), cos_lat * np.sin(lon), np.sin(lat)
-
-
-def _surface(vectors: tuple[Array, Array, Array], view: View, rsun: float) -> tuple[Array, Array, Array, Array]:
-    """
-    Where lines of sight meet the sphere, or pass nearest to its centre when they miss it.
-
-    Returns
-    -------
-    lon, sin_lat : `numpy.ndarray`
-        Inertial longitude in radians, and sine of the heliographic latitude.
-    mu : `numpy.ndarray`
-        Cosine of the heliocentric angle; 0 off the disc.
-    height : `numpy.ndarray`
-        Height above the limb in solar radii; 0 on the disc.
-    """
-    sunward, west, north = vectors
-    impact2 = (view.distance / rsun) ** 2 * (west**2 + north**2)
-    mu = np.sqrt(np.maximum(1 - impact2, 0))
-    radius = np.sqrt(np.maximum(impact2, 1))
-    # Distance along the line of sight to the sphere, and on it the position relative to the centre, in its own radius.
-    path = (view.distance * sunward - rsun * mu) / (rsun * radius)
-    x, y = path * west, path * north
-    z = view.distance / (rsun * radius) - path * sunward
-    sin_b, cos_b = np.sin(view.b0), np.cos(view.b0)
-    sin_lat = np.clip(y * cos_b + z * sin_b, -1, 1)
-    lon = view.longitude + np.arctan2(x, z * cos_b - y * sin_b)
-    return lon, sin_lat, mu, radius - 1
-
-
-def _rim(vectors: tuple[Array, Array, Array], view: View) -> tuple[Array, Array]:
-    """Inertial longitude, and sine of the latitude, of the limb in the same direction from the centre of the disc."""
-    _, west, north = vectors
-    away = np.maximum(np.hypot(west, north), 1e-12)
-    x, y = west / away, north / away
-    sin_b, cos_b = np.sin(view.b0), np.cos(view.b0)
-    return view.longitude + np.arctan2(x, -y * sin_b), np.clip(y * cos_b, -1, 1)

@@ -8,7 +8,7 @@ import astropy.units as u
 from astropy.table import QTable
 from astropy.time import Time
 
-from sunalign.simulate._texture import Array
+from sunalign.simulate._grid import Array
 
 Jump = tuple[int, u.Quantity, u.Quantity]
 
@@ -45,6 +45,8 @@ def wander(
         By how much the pointing jumps, and the first step, in the order of time, that has it.
     jitter : `~astropy.units.Quantity`, optional
         Standard deviation of an independent displacement of every step along each axis.
+    degree : `int`
+        1, or 0 for a trend that stays.
     """
     n = len(order)
     moved = np.zeros((2, n))
@@ -69,7 +71,14 @@ def _smooth(n: int, steps: float, rng: np.random.Generator) -> Array:
 
 
 def untrended(moved: Array, degree: int = 1) -> Array:
-    """What is left of functions of the columns, shape (2, n), without their mean and, for degree 1, trend."""
+    """What is left of functions of the columns without their mean and, for degree 1, trend.
+
+    Parameters
+    ----------
+    moved : `numpy.ndarray`, shape (2, n)
+    degree : `int`
+        0 or 1.
+    """
     n = moved.shape[1]
     if n < degree + 2:
         return np.zeros_like(moved)
@@ -78,7 +87,17 @@ def untrended(moved: Array, degree: int = 1) -> Array:
 
 
 def pointing_table(moved: Array, times: Time, order: np.ndarray) -> QTable:
-    """What is to be added to the right header's coordinates, column by column."""
+    """What is to be added to the right header's coordinates, column by column.
+
+    Parameters
+    ----------
+    moved : `numpy.ndarray`, shape (2, n)
+        Displacement of every column, arcsec towards (+Tx, +Ty).
+    times : `~astropy.time.Time`
+        Mid times of the columns.
+    order : `numpy.ndarray` of `int`, shape (n,)
+        Number of every column's step in the order of time.
+    """
     return QTable(
         {"column": np.arange(moved.shape[1]), "step": order, "time": times, "shift_x": moved[0] * u.arcsec,
          "shift_y": moved[1] * u.arcsec}

@@ -19,7 +19,12 @@ __all__ = ["CHECKS", "changed_options"]
 
 
 def changed_options(plugin: Plugin) -> dict[str, Any]:
-    """Options that differ from their defaults; none where that cannot be told."""
+    """Options that differ from their defaults; none where that cannot be told.
+
+    Parameters
+    ----------
+    plugin : `~sunalign.abc.Plugin`
+    """
     try:
         defaults = type(plugin)().options()
         return {name: value for name, value in plugin.options().items() if not _same(value, defaults[name])}

@@ -95,9 +95,9 @@ def check_displaced_columns_are_sampled_beside(builder: ReferenceBuilder) -> Non
     reference, _ = _built(builder)
     ny, nx = _SHAPE
     moved = np.random.default_rng(2).integers(-3, 4, (2, nx))
-    seen = displaced(reference, moved).sample_grid(np.eye(3), _SHAPE, np.arange(nx, dtype=float))
+    sampled = displaced(reference, moved).sample_grid(np.eye(3), _SHAPE, np.arange(nx, dtype=float))
     y, x = np.arange(8, ny + 8)[:, None] + moved[1], np.arange(8, nx + 8) + moved[0]
-    difference = (seen - _scene()[y, x])[4:-4, 4:-4]
+    difference = (sampled - _scene()[y, x])[4:-4, 4:-4]
     require(
         np.isfinite(difference).mean() > 0.9, "Where columns are displaced by some pixels the reference has no values."
     )

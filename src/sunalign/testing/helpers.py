@@ -213,7 +213,13 @@ class SmallProblem(NamedTuple):
     truth: np.ndarray
 
     def objective(self, **options: Any) -> Objective:
-        """Return a new `~sunalign.model.objective.Objective`."""
+        """Return a new `~sunalign.model.objective.Objective`.
+
+        Parameters
+        ----------
+        **options
+            Of the objective: ``max_evaluations``, ``n_jobs``.
+        """
         return Objective(self.problem, self.space, **options)
 
 
@@ -278,7 +284,16 @@ def small_problem(
 
 
 def run(optimizer: Optimizer, objective: Objective, *, rng: np.random.Generator | int = 0) -> OptimizeResult:
-    """Run an optimizer as `sunalign.align` does: where the budget ends the search, the answer is the best so far."""
+    """Run an optimizer as `sunalign.align` does: where the budget ends the search, the answer is the best so far.
+
+    Parameters
+    ----------
+    optimizer : `~sunalign.abc.Optimizer`
+    objective : `~sunalign.model.objective.Objective`
+        With the space to be searched.
+    rng : `numpy.random.Generator` or `int`
+        For optimizers that draw.
+    """
     try:
         return optimizer.maximize(objective, objective.space, rng=np.random.default_rng(rng))
     except BudgetSpent:

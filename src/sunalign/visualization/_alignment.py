@@ -16,7 +16,7 @@ from sunalign.visualization.axes import (
     figure_of,
     new_figure,
     picture_of,
-    places,
+    picture_pixels,
     plain_wcs,
     short_name,
     show,
@@ -101,15 +101,15 @@ def _draw(ax: Axes, result: AlignmentResult, when: str, levels: Sequence[float])
     """Contours and outline of the target."""
     matrix = before_and_after(result)[when]
     ny, nx = result.problem.target.grid.shape
-    x, y = places(result, matrix, np.arange(nx), np.arange(ny)[:, None])
+    x, y = picture_pixels(result, matrix, np.arange(nx), np.arange(ny)[:, None])
     values = _contoured(result)
-    seen = np.isfinite(values) & np.isfinite(x) & np.isfinite(y)
-    heights = np.unique(np.percentile(values[seen], sorted(levels))) if seen.any() else np.empty(0)
+    shown = np.isfinite(values) & np.isfinite(x) & np.isfinite(y)
+    heights = np.unique(np.percentile(values[shown], sorted(levels))) if shown.any() else np.empty(0)
     if len(heights) and min(values.shape) > 1:
         lines = ax.contour(
             np.where(np.isfinite(x), x, 0.0),
             np.where(np.isfinite(y), y, 0.0),
-            np.ma.array(values, mask=~seen),
+            np.ma.array(values, mask=~shown),
             levels=heights,
             colors=_COLOURS[when],
             linewidths=np.linspace(0.9, 1.5, len(heights)),
@@ -135,7 +135,7 @@ def _outline(result: AlignmentResult, matrix: np.ndarray) -> tuple[np.ndarray, n
     side = np.linspace(0, 1, 33)
     x = np.concatenate([low_x + (high_x - low_x) * s for s in (side, 1 + 0 * side, side[::-1], 0 * side)])
     y = np.concatenate([low_y + (high_y - low_y) * s for s in (0 * side, side, 1 + 0 * side, side[::-1])])
-    return places(result, matrix, x, y)
+    return picture_pixels(result, matrix, x, y)
 
 
 def _frame(ax: Axes, result: AlignmentResult) -> None:

@@ -31,7 +31,16 @@ __all__ = ["blink", "plot_residual"]
 
 
 def compared(result: AlignmentResult) -> tuple[np.ndarray, np.ndarray]:
-    """Target, and reference sampled at its pixels after gain and offset, both scaled as they were compared."""
+    """Target, and reference sampled at its pixels after gain and offset, both scaled as they were compared.
+
+    Parameters
+    ----------
+    result : `~sunalign.AlignmentResult`
+
+    Returns
+    -------
+    target, reference : `numpy.ndarray`, shape (ny, nx)
+    """
     problem = result.problem
     target, sampled = problem.target.data, np.asarray(problem.sample(result.x), float)
     both = np.isfinite(target) & np.isfinite(sampled)

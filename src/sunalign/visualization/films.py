@@ -15,7 +15,19 @@ __all__ = ["save_film"]
 def save_film(
     animation: FuncAnimation, path: str | os.PathLike[str], *, fps: float, dpi: float, overwrite: bool
 ) -> None:
-    """Write a GIF, or by ffmpeg what has any other name; it is whole or not there."""
+    """Write a GIF, or by ffmpeg what has any other name; it is whole or not there.
+
+    Parameters
+    ----------
+    animation : `~matplotlib.animation.FuncAnimation`
+    path : path-like
+    fps : `float`
+        Frames a second.
+    dpi : `float`
+        Dots an inch.
+    overwrite : `bool`
+        Whether a file that exists is replaced.
+    """
     from matplotlib.animation import FFMpegWriter, PillowWriter
 
     from sunalign.files.io import atomic_write

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from sunalign.result import AlignmentResult
 
-__all__ = ["json_path", "write_report"]
+__all__ = ["write_report"]
 
 _MEANINGS = {
     "shift_x": "added to Tx at the pivot",
@@ -49,11 +49,6 @@ border-bottom: 1px solid #d8dee4; } td:first-child, td:nth-child(2) { white-spac
 figure { margin: 1rem 0; } img { max-width: 100%; height: auto; } figcaption { color: #59636e; }
 .good { color: #1a7f37; } .doubtful { color: #b35900; } code { font-size: .9em; overflow-wrap: anywhere; }
 """.strip()
-
-
-def json_path(path: str | os.PathLike[str]) -> Path:
-    """Where the JSON of a report goes: ``report.html`` has ``report.json`` beside it."""
-    return Path(path).with_suffix(".json")
 
 
 def write_report(
@@ -96,8 +91,25 @@ def write_report(
 def write_both(
     path: str | os.PathLike[str], page: Callable[[], str], write_json: Callable[[Path], Any], overwrite: bool
 ) -> Path:
-    """Write a page and the JSON beside it, both or none; nothing is drawn where the page may not be written."""
-    from sunalign.files.io import atomic_write
+    """Write a page and the JSON beside it, both or none; nothing is drawn where the page may not be written.
+
+    Parameters
+    ----------
+    path : path-like
+        Of the page, ``.html`` or ``.htm``.
+    page : callable
+        Makes its text.
+    write_json : callable
+        Takes the path of the JSON.
+    overwrite : `bool`
+        Whether files that exist are replaced.
+
+    Returns
+    -------
+    `~pathlib.Path`
+        Of the page.
+    """
+    from sunalign.files.io import atomic_write, json_path
 
     path = Path(path)
     if path.suffix.lower() not in (".html", ".htm"):
@@ -109,7 +121,14 @@ def write_both(
 
 
 def page(result: AlignmentResult, progress: bool | Callable[..., Any] | None = None) -> str:
-    """Return the report as HTML; ``progress`` as in `write_report`."""
+    """Return the report as HTML.
+
+    Parameters
+    ----------
+    result : `~sunalign.AlignmentResult`
+    progress : `bool` or callable, optional
+        As in `write_report`.
+    """
     name, verdict = html.escape(result.target.name), "good" if result.success else "doubtful"
     body = "\n".join(
         [
@@ -134,6 +153,12 @@ def page(result: AlignmentResult, progress: bool | Callable[..., Any] | None = N
 
 
 def parameters_html(result: AlignmentResult) -> str:
+    """Table of the parameters, their errors, and which were free.
+
+    Parameters
+    ----------
+    result : `~sunalign.AlignmentResult`
+    """
     rows = []
     for name in PARAMETERS:
         value, error = round(result.correction.parameters[name], 9) + 0.0, result.correction.errors.get(name)
@@ -144,6 +169,12 @@ def parameters_html(result: AlignmentResult) -> str:
 
 
 def quality_html(quality: Quality) -> str:
+    """Table of the signs of doubt with their limits.
+
+    Parameters
+    ----------
+    quality : `~sunalign.model.quality.Quality`
+    """
     meanings = _documented(type(quality))
     rows = []
     for field in fields(quality):
@@ -171,6 +202,12 @@ def _documented(cls: type) -> dict[str, str]:
 
 
 def provenance_html(result: AlignmentResult) -> str:
+    """Tables of plugins, assumptions and versions.
+
+    Parameters
+    ----------
+    result : `~sunalign.AlignmentResult`
+    """
     rows = []
     for kind, plugin in result.plugins.items():
         given = ", ".join(f"{key}={_shown(value)}" for key, value in plugin["options"].items())
@@ -202,6 +239,15 @@ def _shown(value: Any) -> str:
 
 
 def table_html(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    """Table of text, which is escaped.
+
+    Parameters
+    ----------
+    head : iterable of `str`
+        Of the columns.
+    rows : iterable of iterables of `str`
+    """
+
     def row(tag: str, cells: Iterable[str]) -> str:
         return "<tr>" + "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in cells) + "</tr>"
 
@@ -231,6 +277,17 @@ def _figures(result: AlignmentResult, progress: bool | Callable[..., Any] | None
 
 
 def figure_html(data: bytes, caption: str, kind: str) -> str:
+    """Picture with its caption, the data inside the page.
+
+    Parameters
+    ----------
+    data : `bytes`
+        Of an image file.
+    caption : `str`
+        Without a full stop.
+    kind : `str`
+        ``"png"``, ``"gif"`` or another subtype of ``image/``.
+    """
     text = base64.b64encode(data).decode("ascii")
     return (
         f'<figure><img src="data:image/{kind};base64,{text}" alt="{html.escape(caption)}">'
@@ -239,6 +296,12 @@ def figure_html(data: bytes, caption: str, kind: str) -> str:
 
 
 def png_of(figure: Figure) -> bytes:
+    """Figure as the bytes of a PNG.
+
+    Parameters
+    ----------
+    figure : `~matplotlib.figure.Figure`
+    """
     stream = io.BytesIO()
     figure.savefig(stream, format="png", dpi=100)
     return stream.getvalue()

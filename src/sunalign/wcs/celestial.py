@@ -16,9 +16,8 @@ from astropy.wcs.wcsapi import BaseLowLevelWCS
 
 from sunalign.exceptions import CorrectionError, ImageError
 from sunalign.geometry.dates import read_dates
-from sunalign.geometry.times import refuse_sit_and_stare
 from sunalign.wcs.header import plain_values, wcs_header
-from sunalign.wcs.plausible import unusable
+from sunalign.wcs.plausible import refuse_sit_and_stare, unusable
 from sunalign.wcs.sky_part import SkyPart
 
 __all__ = ["celestial_wcs", "flat_wcs", "sky_numbers", "two_axes"]
@@ -109,7 +108,19 @@ def two_axes(wcs: BaseLowLevelWCS, name: str) -> WCS:
 
 
 def sky_numbers(wcs: WCS, name: str) -> tuple[int, int]:
-    """World axes of longitude and latitude, -1 where there is none; an error that says why where wcslib refuses."""
+    """World axes of longitude and latitude, 0-based; -1 where there is none.
+
+    Parameters
+    ----------
+    wcs : `~astropy.wcs.WCS`
+    name : `str`
+        What the error calls its owner.
+
+    Raises
+    ------
+    ~sunalign.exceptions.ImageError
+        Says why, where wcslib refuses the WCS.
+    """
     try:
         return wcs.wcs.lng, wcs.wcs.lat
     except WcsError as error:
@@ -148,7 +159,18 @@ def flat_wcs(wcs: WCS, matrix: np.ndarray, offset: np.ndarray, name: str) -> WCS
 
 
 def new_wcs(ctype: tuple[str, str], crval: np.ndarray, rows: np.ndarray, crpix: np.ndarray) -> WCS:
-    """WCS of two axes in degrees from its linear part, ``rows`` in degrees a pixel, and 0-based reference pixel."""
+    """WCS of two axes from its linear part.
+
+    Parameters
+    ----------
+    ctype : `tuple` of two `str`
+    crval : `numpy.ndarray`, shape (2,)
+        World coordinates of the reference pixel, degrees.
+    rows : `numpy.ndarray`, shape (2, 2)
+        Degrees a pixel: world axes as rows, pixel axes as columns.
+    crpix : `numpy.ndarray`, shape (2,)
+        Reference pixel, 0-based, x first.
+    """
     wcs = WCS(naxis=2)
     wcs.wcs.ctype, wcs.wcs.cunit = list(ctype), ["deg", "deg"]
     wcs.wcs.crval, wcs.wcs.crpix = crval, np.asarray(crpix) + 1

@@ -11,13 +11,28 @@ __all__ = ["own_uncertainty", "with_wcs"]
 
 
 def own_uncertainty(new: Any) -> None:
-    """Give a copy its own uncertainty object, over the same array: it knows its parent only weakly."""
+    """Give a copy its own uncertainty object, over the same array: it knows its parent only weakly.
+
+    Parameters
+    ----------
+    new : `~astropy.nddata.NDData`
+        The copy, which is changed.
+    """
     if new.uncertainty is not None:
         new.uncertainty = type(new.uncertainty)(new.uncertainty.array, unit=new.uncertainty.unit, copy=False)
 
 
 def with_wcs(target: NDCubeBase, wcs: Any, meta: Any) -> NDCubeBase:
-    """Copy of a cube that shares its data and mask and has other coordinates."""
+    """Copy of a cube that shares its data and mask and has other coordinates.
+
+    Parameters
+    ----------
+    target : `~ndcube.NDCube`
+    wcs : WCS
+        Of as many axes.
+    meta : object
+        Taken as it is.
+    """
     new = copy.copy(target)
     # NDData lets `wcs` be set once only; the parts that refer back to their cube need their own copies.
     new._wcs = None

@@ -22,6 +22,10 @@ def misread_by_map(header: Mapping[str, Any]) -> bool:
     """Whether a header says more of its coordinates than the ``wcs`` of a Map made with it.
 
     A Map leaves out SIP polynomials, and takes the second axis to be in the unit of the first.
+
+    Parameters
+    ----------
+    header : mapping
     """
     values = {str(key).upper(): header[key] for key in header}
     ctypes, units = ([str(values.get(f"{key}{i}", "")).strip().upper() for i in (1, 2)] for key in ("CTYPE", "CUNIT"))
@@ -73,6 +77,6 @@ def without_distortion(data: np.ndarray, wcs: WCS, to_base: tuple[float, float, 
     x, y = np.meshgrid(x0 + bx * np.arange(data.shape[1]), y0 + by * np.arange(data.shape[0]))
     # The linear part and the projection of the same WCS lead to the sky, all of it leads back.
     sky = np.array(wcs.wcs_pix2world(x.ravel(), y.ravel(), 0))  # without the distortion, which `all_` includes
-    seen_x, seen_y = (np.reshape(v, x.shape) for v in wcs.all_world2pix(*sky, 0, quiet=True))
-    at = np.array([(seen_y - y0) / by, (seen_x - x0) / bx])
+    x_on_sky, y_on_sky = (np.reshape(v, x.shape) for v in wcs.all_world2pix(*sky, 0, quiet=True))
+    at = np.array([(y_on_sky - y0) / by, (x_on_sky - x0) / bx])
     return np.asarray(map_coordinates(data, at, order=1, cval=np.nan))

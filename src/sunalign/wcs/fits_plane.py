@@ -46,11 +46,25 @@ class Plane:
     header: fits.Header
 
     def index(self, n: int, y: slice, x: slice) -> tuple[slice, ...]:
-        """Index of rows ``y`` and columns ``x`` into the array of ``n`` axes; all of them stay."""
+        """Index of a part of the image into the array; no axis is lost.
+
+        Parameters
+        ----------
+        n : `int`
+            Axes of the array.
+        y, x : slice
+            Rows and columns of the image.
+        """
         return tuple({self.axes[0]: y, self.axes[1]: x}.get(axis, slice(0, 1)) for axis in range(n))
 
     def image(self, part: np.ndarray) -> np.ndarray:
-        """Image in the array, or in a part of it as `index` cuts it out: rows first, and no other axes."""
+        """Image in the array, or in a part of it as `index` cuts it out: rows first, and no other axes.
+
+        Parameters
+        ----------
+        part : `numpy.ndarray`
+            With all axes of the array; but for the two of the image they have one element.
+        """
         image = np.moveaxis(part, self.axes, (-2, -1))
         return image.reshape(image.shape[-2:])
 
@@ -82,9 +96,9 @@ def first_on_sky(hdus: Sequence[Any], path: Path) -> Any:
     for _, hdu in images:
         if sky_axes(plain_values(hdu.header)) is not None:
             return hdu
-    seen = "; ".join(f"HDU {number}: CTYPE {_ctypes(hdu.header)}" for number, hdu in images[:4])
+    listed = "; ".join(f"HDU {number}: CTYPE {_ctypes(hdu.header)}" for number, hdu in images[:4])
     raise ImageError(
-        f"{path} has no celestial axes in any of its images ({seen}{'; ...' if len(images) > 4 else ''}); one "
+        f"{path} has no celestial axes in any of its images ({listed}{'; ...' if len(images) > 4 else ''}); one "
         f"longitude and one latitude axis such as HPLN-TAN and HPLT-TAN are needed."
     )
 
@@ -129,12 +143,21 @@ def plane_of(shape: Sequence[int], header: fits.Header, path: Path) -> Plane:
     return Plane((n - lat, n - lon), (lengths[lat], lengths[lon]), _renumbered(header, axes, len(lengths)))
 
 
-def one_position(name: str, seen: str) -> str:
-    """Say that an observation is of a single slit position; ``seen`` is by what one sees it."""
+def one_position(name: str, evidence: str) -> str:
+    """Say that an observation is of a single slit position; ``seen`` is by what one sees it.
+
+    Parameters
+    ----------
+    name : `str`
+        What to call the observation.
+    evidence : `str`
+        By what one sees it, such as a card of the header.
+    """
     return (
-        f"{name} has one slit position only ({seen}): a sit-and-stare or a single exposure, and no image. As a target "
-        f"sunalign.align takes it all the same, by its path or as an NDCube with all of its axes; or align a raster of "
-        f"the same pointing, and write the correction into this one with sunalign.correct() or 'sunalign apply'."
+        f"{name} has one slit position only ({evidence}): a sit-and-stare or a single exposure, and no image. As a "
+        f"target sunalign.align takes it all the same, by its path or as an NDCube with all of its axes; or align a "
+        f"raster of the same pointing, and write the correction into this one with sunalign.correct() or "
+        f"'sunalign apply'."
     )
 
 
@@ -164,7 +187,12 @@ def _moved(key: str, new_of: Mapping[int, int]) -> str:
 
 
 def no_file(path: Path) -> str:
-    """Say that a file is not there, and what about it if its name is a pattern."""
+    """Say that a file is not there, and what about it if its name is a pattern.
+
+    Parameters
+    ----------
+    path : `~pathlib.Path`
+    """
     if not re.search(r"[*?\[]", path.name):
         return f"There is no file {path}."
     found = len(list(path.parent.glob(path.name)))

@@ -13,7 +13,7 @@ from astropy.io import fits
 
 from sunalign.exceptions import CorrectionError
 
-__all__ = ["has_matrix", "no_celestial", "plain_values", "sky_axes", "unit_of", "wcs_header"]
+__all__ = ["card_of", "has_matrix", "no_celestial", "plain_values", "sky_axes", "unit_of", "wcs_header"]
 
 #: Ways of old to say helioprojective, which sunpy reads as gnomonic too.
 _OLD_CTYPES = {"SOLAR-X": "HPLN-TAN", "SOLAR_X": "HPLN-TAN", "SOLARX": "HPLN-TAN",
@@ -27,6 +27,23 @@ _SIP = re.compile(r"([AB]P?)_(ORDER|\d+_\d+)$")
 _READ = re.compile(rf"{_INDEXED.pattern}|{_SIP.pattern}|PV\d+_\d+$|(LON|LAT)POLE$|WCSAXES$|CROTA\d*$|[XY]CEN$")
 
 
+def card_of(header: Mapping[str, Any], key: str, default: Any = None) -> Any:
+    """Value of a card in a FITS header, a sunpy MetaDict or a dictionary of either case.
+
+    Parameters
+    ----------
+    header : mapping
+    key : `str`
+        Upper case.
+    default : object
+        For a card that is not there, or undefined.
+    """
+    value = header.get(key)
+    if value is None:
+        value = header.get(key.lower())
+    return default if value is None else value
+
+
 def plain_values(header: Mapping[str, Any]) -> dict[str, Any]:
     """Keywords, upper case, that place an image on the sky; undefined ones are left out."""
     return {
@@ -37,7 +54,13 @@ def plain_values(header: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def sky_axes(values: dict[str, Any]) -> tuple[int, int] | None:
-    """Numbers, from 1, of the longitude and the latitude axis; `None` where there are not exactly one and one."""
+    """Numbers, from 1, of the longitude and the latitude axis; `None` where there are not exactly one and one.
+
+    Parameters
+    ----------
+    values : `dict`
+        As from `plain_values`.
+    """
     ctypes = _ctypes(values)
     lon = [i for i, ctype in ctypes.items() if _LONGITUDE.match(ctype)]
     lat = [i for i, ctype in ctypes.items() if _LATITUDE.match(ctype)]
@@ -49,7 +72,22 @@ def _ctypes(values: dict[str, Any]) -> dict[int, str]:
 
 
 def wcs_header(values: dict[str, Any]) -> fits.Header:
-    """Only what places pixels on the sky: other axes keep their part of the linear map and lose their meaning."""
+    """Only what places pixels on the sky: other axes keep their part of the linear map and lose their meaning.
+
+    Parameters
+    ----------
+    values : `dict`
+        As from `plain_values`.
+
+    Returns
+    -------
+    `~astropy.io.fits.Header`
+
+    Raises
+    ------
+    ~sunalign.exceptions.CorrectionError
+        If there is no celestial pair of axes.
+    """
     ctypes, axes = _ctypes(values), sky_axes(values)
     if axes is None:
         raise CorrectionError(no_celestial(ctypes.values()))
@@ -99,12 +137,33 @@ def _n_axes(values: dict[str, Any]) -> int:
 
 
 def has_matrix(values: dict[str, Any], name: str) -> bool:
-    """Whether there is any element of "PC" or "CD"."""
+    """Whether there is any element of "PC" or "CD".
+
+    Parameters
+    ----------
+    values : `dict`
+        As from `plain_values`.
+    name : `str`
+        ``"PC"`` or ``"CD"``.
+    """
     return any(re.match(rf"{name}\d+_\d+$", key) for key in values)
 
 
 def unit_of(values: dict[str, Any], axis: int) -> u.UnitBase:
-    """Unit of a world axis (0-based), degrees where it is not said."""
+    """Unit of a world axis (0-based), degrees where it is not said.
+
+    Parameters
+    ----------
+    values : `dict`
+        As from `plain_values`.
+    axis : `int`
+        0-based.
+
+    Raises
+    ------
+    ~sunalign.exceptions.CorrectionError
+        If it is no angle.
+    """
     text = str(values.get(f"CUNIT{axis + 1}", "deg")).strip().lower() or "deg"
     try:
         unit = u.Unit(text)
@@ -117,7 +176,13 @@ def unit_of(values: dict[str, Any], axis: int) -> u.UnitBase:
 
 
 def no_celestial(ctypes: Iterable[str]) -> str:
-    """Say that a header has no celestial axes."""
+    """Say that a header has no celestial axes.
+
+    Parameters
+    ----------
+    ctypes : iterable of `str`
+        Of all axes.
+    """
     return (
         f"The header has no celestial axes to correct (CTYPE: {', '.join(c or 'none' for c in ctypes) or 'none'}); "
         f"one longitude and one latitude axis such as HPLN-TAN and HPLT-TAN are needed."

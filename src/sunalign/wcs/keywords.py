@@ -65,7 +65,15 @@ def keywords(
 
 
 def convention(values: dict[str, Any], crota_key: str) -> str:
-    """How a header says its linear part: "pc", "cd" or "crota"."""
+    """How a header says its linear part: "pc", "cd" or "crota".
+
+    Parameters
+    ----------
+    values : `dict`
+        As from `~sunalign.wcs.header.plain_values`.
+    crota_key : `str`
+        Keyword of the rotation, as from `crota_keyword`.
+    """
     if has_matrix(values, "PC"):
         return "pc"
     if has_matrix(values, "CD"):
@@ -75,7 +83,12 @@ def convention(values: dict[str, Any], crota_key: str) -> str:
 
 
 def crota_keyword(part: SkyPart) -> str:
-    """CROTA of the latitude axis, the one that the standard knows."""
+    """CROTA of the latitude axis, the one that the standard knows.
+
+    Parameters
+    ----------
+    part : `~sunalign.wcs.sky_part.SkyPart`
+    """
     return f"CROTA{part.axes[1] + 1}"
 
 

@@ -18,14 +18,27 @@ __all__ = ["add_history", "copied", "history_entry", "update_cards"]
 
 
 def copied(meta: Any) -> Any:
-    """Shallow copy of a mapping, of its own type and with what it remembers (a map's original meta)."""
+    """Shallow copy of a mapping, of its own type and with what it remembers (a map's original meta).
+
+    Parameters
+    ----------
+    meta : mapping
+    """
     # `copy` of a dict's subclass may return a plain dict; copy.copy of a map's meta forgets the original.
     own = meta.copy() if hasattr(meta, "copy") else None
     return own if type(own) is type(meta) else copy.copy(meta)
 
 
 def update_cards(meta: MutableMapping[str, Any], cards: Mapping[str, float]) -> None:
-    """Set keywords in place under the names, upper or lower case, that the mapping already has for them."""
+    """Set keywords in place under the names, upper or lower case, that the mapping already has for them.
+
+    Parameters
+    ----------
+    meta : mapping
+        Changed in place.
+    cards : mapping
+        Numbers by keyword, upper case.
+    """
     names = {str(key).upper(): key for key in meta}
     lower = bool(names) and all(key == str(key).lower() for key in names.values())
     for key, value in cards.items():
@@ -33,7 +46,19 @@ def update_cards(meta: MutableMapping[str, Any], cards: Mapping[str, float]) -> 
 
 
 def history_entry(correction: Correction, provenance: str | Iterable[str] | None = None) -> str:
-    """What HISTORY says about a correction: version, what moved and by how much, pivot, and any further lines."""
+    """What HISTORY says about a correction: version, what moved and by how much, pivot, and any further lines.
+
+    Parameters
+    ----------
+    correction : `~sunalign.Correction`
+    provenance : `str` or iterable of `str`, optional
+        Further lines: how the correction was found.
+
+    Returns
+    -------
+    `str`
+        Lines of printable ASCII, of any length.
+    """
     pivot = ", ".join(f"{value:.3f}" for value in correction.pivot.to_value(u.arcsec))
     lines = [f"sunalign {_version()}: {correction.describe()}", f"sunalign pivot ({pivot}) arcsec"]
     if provenance is not None:

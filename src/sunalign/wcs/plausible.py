@@ -13,6 +13,7 @@ from astropy.wcs import WCS
 
 from sunalign.exceptions import AlignmentError, ImageError
 from sunalign.geometry.coordinates import ARCSEC, PixelGrid
+from sunalign.wcs.header import card_of
 
 __all__ = [
     "check_field",
@@ -20,6 +21,7 @@ __all__ = [
     "impossible_scales",
     "number_of",
     "pixel_grid",
+    "refuse_sit_and_stare",
     "standing_still",
     "unusable",
 ]
@@ -68,6 +70,25 @@ def standing_still(header: Mapping[str, Any], name: str) -> str | None:
         if _SKY.match(ctype) and not (np.isfinite(cdelt) and cdelt != 0):
             return _still(f"CDELT{i}", cdelt, ctype, name)
     return None
+
+
+def refuse_sit_and_stare(header: Mapping[str, Any], name: str) -> None:
+    """Raise an `~sunalign.exceptions.ImageError` for an image of one slit position, exposed again and again.
+
+    Parameters
+    ----------
+    header : mapping
+    name : `str`
+        What the error calls the image.
+    """
+    still = standing_still(header, name)
+    if still is not None:
+        raise ImageError(still)
+    if str(card_of(header, "STUDYTYP", "")).lower().startswith("sit"):
+        raise ImageError(
+            f"{name} is a sit-and-stare observation: its columns are one slit position at many times, so there is no "
+            f"image to align; align a raster of the same pointing instead."
+        )
 
 
 def unusable(wcs: WCS | Mapping[str, Any], name: str) -> str:
@@ -121,7 +142,13 @@ def _no_latitude(cards: Mapping[str, Any], name: str) -> str | None:
 
 
 def number_of(value: Any) -> float:
-    """A card's value as a number, NaN where it is none."""
+    """A card's value as a number, NaN where it is none.
+
+    Parameters
+    ----------
+    value : object
+        As a header has it.
+    """
     try:
         return float(value)
     except (TypeError, ValueError):
@@ -165,8 +192,8 @@ def pixel_grid(wcs: WCS, shape: Sequence[int], name: str) -> PixelGrid:
     # columns have the right one in them.
     scales = np.linalg.svd(wcs.pixel_scale_matrix, compute_uv=False) * 3600
     size = np.hypot(*wcs.pixel_scale_matrix.T) * 3600
-    seen = str(wcs.wcs.ctype[0]).startswith("HP")
-    coarsest, widest = (_COARSEST_SEEN, _WIDEST_SEEN) if seen else (_COARSEST, 400 * 3600.0)
+    from_observer = str(wcs.wcs.ctype[0]).startswith("HP")
+    coarsest, widest = (_COARSEST_SEEN, _WIDEST_SEEN) if from_observer else (_COARSEST, 400 * 3600.0)
     good = _FINEST <= scales[1] and scales[0] <= min(coarsest, _LONGEST * scales[1])
     if _on_one_line(scales, size):
         raise ImageError(_one_line(wcs, name))

@@ -30,6 +30,11 @@ def readable_map(source: GenericMap) -> GenericMap:
 
     Otherwise it is a copy with plain cards in UTC. sunpy raises an error for a DATE-AVG that is no date and for
     ``TIMESYS='GPS'``, and reads neither TIME-OBS, MJD-OBS nor the cards of IDL structures.
+
+    Parameters
+    ----------
+    source : `~sunpy.map.GenericMap`
+        Never changed.
     """
     dates = read_dates(source.meta)
     if dates_itself(type(source)) or _reads_plainly(source, dates) or _agrees(source, dates):

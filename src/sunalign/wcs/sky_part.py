@@ -56,7 +56,14 @@ class SkyPart:
     def from_wcs(cls, wcs: WCS, name: str = "The WCS", *, plausible: bool = True) -> SkyPart:
         """Take it from a WCS with any number of axes.
 
-        ``name`` is how to speak of its owner; with ``plausible``, scales that no image of the Sun has are refused.
+        Parameters
+        ----------
+        wcs : `~astropy.wcs.WCS`
+            Copied.
+        name : `str`
+            How errors speak of its owner.
+        plausible : `bool`
+            Whether scales that no image of the Sun has are refused.
         """
         try:
             own = wcs.deepcopy()
@@ -84,7 +91,14 @@ class SkyPart:
 
     @classmethod
     def from_header(cls, header: Mapping[str, Any], name: str = "The header") -> SkyPart:
-        """Take it from the keywords of a header with any number of axes; nothing else in the header matters."""
+        """Take it from the keywords of a header with any number of axes; nothing else in the header matters.
+
+        Parameters
+        ----------
+        header : mapping
+        name : `str`
+            How errors speak of it.
+        """
         values = plain_values(header)
         cards, still = wcs_header(values), standing_still(values, name)
         if still is not None:
@@ -109,23 +123,62 @@ class SkyPart:
         return float(self._projection.wcs.lonpole)
 
     def to_plane(self, pixels: np.ndarray) -> np.ndarray:
-        """Plane coordinates, shape (2, k), of 0-based pixel coordinates of shape (n, k)."""
+        """Coordinates in the plane of the projection, before it is put on the sky.
+
+        Parameters
+        ----------
+        pixels : `numpy.ndarray`, shape (n, k)
+            0-based, x first.
+
+        Returns
+        -------
+        `numpy.ndarray`, shape (2, k)
+            Degrees.
+        """
         if self.distorted is not None:
             pixels = np.array(self.distorted.pix2foc(*pixels, 0))
         return self.rows @ (pixels - self.crpix[:, None])
 
     def to_sky(self, plane: np.ndarray) -> np.ndarray:
-        """Directions, shape (3, k), of plane coordinates."""
+        """Directions of plane coordinates.
+
+        Parameters
+        ----------
+        plane : `numpy.ndarray`, shape (2, k)
+            Degrees.
+
+        Returns
+        -------
+        `numpy.ndarray`, shape (3, k)
+            Unit vectors, as from `~sunalign.geometry.coordinates.direction`.
+        """
         lon, lat = self._projection.wcs_pix2world(*plane, 1)
         return direction(np.radians(lon), np.radians(lat))
 
     def from_sky(self, directions: np.ndarray) -> np.ndarray:
-        """Plane coordinates, shape (2, k), of directions."""
+        """Plane coordinates of directions.
+
+        Parameters
+        ----------
+        directions : `numpy.ndarray`, shape (3, k)
+            Of any length.
+
+        Returns
+        -------
+        `numpy.ndarray`, shape (2, k)
+            Degrees.
+        """
         lon, lat = angles(directions)
         return np.array(self._projection.wcs_world2pix(np.degrees(lon), np.degrees(lat), 1))
 
     def in_pixels(self, difference: np.ndarray) -> np.ndarray:
-        """Lengths, in pixels, of small differences in the plane."""
+        """Lengths, in pixels, of small differences in the plane.
+
+        Parameters
+        ----------
+        difference : `numpy.ndarray`, shape (2, ...)
+            Degrees.
+        """
         return np.hypot.reduce(np.linalg.pinv(self.rows) @ difference, axis=0)
 
     @property

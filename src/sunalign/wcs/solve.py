@@ -24,7 +24,19 @@ NEGLIGIBLE = 1e-8
 
 @dataclass(frozen=True, eq=False)
 class Solution:
-    """New reference coordinate and rows of a `SkyPart`, and the matrix that acts on its plane."""
+    """New reference coordinate and rows of a `SkyPart`, and the matrix that acts on its plane.
+
+    Parameters
+    ----------
+    part : `~sunalign.wcs.sky_part.SkyPart`
+        With the new reference coordinate and rows.
+    linear : `numpy.ndarray`, shape (2, 2)
+        Matrix by which the old rows were multiplied from the left.
+    pixels : `numpy.ndarray`, shape (n, k)
+        Where it was fitted, 0-based, x first.
+    wanted : `numpy.ndarray`, shape (3, k)
+        Corrected directions of these pixels.
+    """
 
     part: SkyPart
     linear: np.ndarray
@@ -32,19 +44,44 @@ class Solution:
     wanted: np.ndarray
 
     def residual(self, written: SkyPart) -> float:
-        """Largest distance, in pixels, of a WCS's coordinates from those wanted."""
+        """Largest distance, in pixels, of a WCS's coordinates from those wanted.
+
+        Parameters
+        ----------
+        written : `~sunalign.wcs.sky_part.SkyPart`
+            Read back from the keywords that were written.
+        """
         difference = written.from_sky(self.wanted) - written.to_plane(self.pixels)
         finite = np.isfinite(difference).all(axis=0)
         return float(written.in_pixels(difference[:, finite]).max()) if finite.any() else np.inf
 
 
 def is_nothing(correction: Correction) -> bool:
-    """Whether a correction moves nothing at all."""
+    """Whether a correction moves nothing at all.
+
+    Parameters
+    ----------
+    correction : `~sunalign.Correction`
+    """
     return bool((correction.shift.value == 0).all() and (correction.matrix == np.eye(2)).all())
 
 
 def sample_pixels(part: SkyPart, shape: Sequence[int], count: int = 9) -> np.ndarray:
-    """Pixel coordinates, shape (n, k), on a grid over the axes the sky depends on; edges included."""
+    """Pixels on a grid over the axes that the sky depends on, edges included.
+
+    Parameters
+    ----------
+    part : `~sunalign.wcs.sky_part.SkyPart`
+    shape : sequence of `int`
+        Of the array: last axis first in pixel coordinates.
+    count : `int`
+        How many along either of the image's axes.
+
+    Returns
+    -------
+    `numpy.ndarray`, shape (n, k)
+        0-based coordinates, x first.
+    """
     n = part.rows.shape[1]
     lengths = [*reversed(shape)][:n] + [1] * (n - len(shape))
     used = np.asarray(part.rows.any(axis=0))
@@ -56,10 +93,15 @@ def sample_pixels(part: SkyPart, shape: Sequence[int], count: int = 9) -> np.nda
 
 
 def solve(part: SkyPart, correction: Correction, pixels: np.ndarray) -> Solution:
-    """Fit a correction at some pixels of shape (n, k).
+    """Fit a correction at some pixels.
 
-    CRVAL is the corrected coordinate of the reference pixel. Only where that is not good enough, because the reference
-    pixel is far away or the projection is not zenithal, is it fitted as well.
+    Parameters
+    ----------
+    part : `~sunalign.wcs.sky_part.SkyPart`
+        Before the correction.
+    correction : `~sunalign.Correction`
+    pixels : `numpy.ndarray`, shape (n, k)
+        0-based, x first.
     """
     plane = part.to_plane(pixels)
     wanted = correction.sky_matrix @ part.to_sky(plane)
@@ -115,7 +157,20 @@ def _refined(part: SkyPart, start: Solution, plane: np.ndarray) -> Solution:
 
 
 def check_residual(residual: float, tolerance: float, *, crota: bool = False) -> None:
-    """Raise `~sunalign.exceptions.CorrectionError` where what is left over, in pixels, exceeds the tolerance."""
+    """Refuse a correction that a header cannot hold.
+
+    Parameters
+    ----------
+    residual, tolerance : `float`
+        What is left over, and what may be, in pixels.
+    crota : `bool`
+        Whether the header's linear part is CDELT and CROTA, for the words of the error.
+
+    Raises
+    ------
+    ~sunalign.exceptions.CorrectionError
+        If more is left over.
+    """
     if residual <= tolerance:
         return
     why = (
@@ -130,5 +185,11 @@ def check_residual(residual: float, tolerance: float, *, crota: bool = False) ->
 
 
 def near(new: np.ndarray, old: np.ndarray) -> np.ndarray:
-    """Longitude and latitude in degrees, the longitude on the branch of the old one."""
+    """Longitude and latitude in degrees, the longitude on the branch of the old one.
+
+    Parameters
+    ----------
+    new, old : `numpy.ndarray`, shape (2,)
+        Longitude and latitude, degrees.
+    """
     return np.array([old[0] + nearest_turn(new[0] - old[0], 360), new[1]])

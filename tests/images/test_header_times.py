@@ -21,9 +21,9 @@ from ndcube import NDCube
 import sunalign
 from sunalign import simulate
 from sunalign.exceptions import ImageError, SunalignUserWarning
-from sunalign.geometry.times import refuse_sit_and_stare
 from sunalign.images import to_image
 from sunalign.images.cubes import spectral_image
+from sunalign.wcs.plausible import refuse_sit_and_stare
 
 DATA = Path(sunraster.__file__).parent / "tests" / "data"
 RASTER = DATA / "solo_L2_spice-n-ras-db_20200602T081733_V01_12583760-000.fits"

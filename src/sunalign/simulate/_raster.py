@@ -1,18 +1,14 @@
-"""Instruments that observe a scene: imagers and slit rasters."""
+"""Slit rasters: one column after the other, each at its own time."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
 
 import astropy.units as u
 from astropy.coordinates import SkyCoord
-from astropy.table import QTable
 from astropy.time import Time
-
-import sunpy.map
-from sunpy.map import GenericMap
 
 from sunalign.simulate._defects import add_noise, defects
 from sunalign.simulate._header import (
@@ -26,206 +22,16 @@ from sunalign.simulate._header import (
     observer_cards,
     raster_time_cards,
     still_cards,
-    two,
     velocity_cards,
 )
-from sunalign.simulate._observer import Observer, locate, time_of
-from sunalign.simulate._observer import observer as position
-from sunalign.simulate._optics import Relation, expose, mismatched, named_relation, scan
-from sunalign.simulate._scene import Scene, View
+from sunalign.simulate._observer import Observer, locate
+from sunalign.simulate._optics import Relation, mismatched, named_relation, scan
+from sunalign.simulate._scene import Scene
+from sunalign.simulate._simulated import Simulated, simulated, when, who
+from sunalign.simulate._view import View
 from sunalign.simulate._wander import Jump, pointing_table, wander
 
 HEADER_FRAMES = ("step", "header", "surface")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Simulated:
-    """
-    An observation whose truth is known.
-
-    Parameters
-    ----------
-    target : `~sunpy.map.GenericMap`
-        The observation, with the wrong pointing in its header.
-    reference : `~sunpy.map.GenericMap` or `None`
-        Image whose header is right.
-    error : `PointingError`
-        The correction that makes the target's header right.
-    truth : `~sunpy.map.GenericMap`
-        The data of the target, with the right header.
-    scene : `Scene`
-        The Sun that the target was made from.
-    times : `~astropy.time.Time` or `None`
-        Mid time of each raster step, in the order of the columns; `None` for images.
-    pointing : `~astropy.table.QTable` or `None`
-        What is to be added, column by column, to the coordinates of the right header: ``column``, ``step`` in the
-        order of time, ``time``, ``shift_x``, ``shift_y``. Zero unless asked for; `None` for images.
-    """
-
-    target: GenericMap
-    reference: GenericMap | None = None
-    error: PointingError
-    truth: GenericMap
-    scene: Scene
-    times: Time | None = None
-    pointing: QTable | None = None
-
-
-def imager(
-    scene: Scene,
-    *,
-    center: Pair | SkyCoord = (0 * u.arcsec, 0 * u.arcsec),
-    shape: tuple[int, int] = (128, 128),
-    scale: u.Quantity = 4.44 * u.arcsec,
-    roll: u.Quantity = 0 * u.deg,
-    observer: Observer | None = None,
-    time: Any = None,
-    psf_fwhm: u.Quantity | None = None,
-    exposure: u.Quantity = 10 * u.s,
-    photons: float | None = None,
-    read_noise: float = 0.0,
-    oversample: int = 2,
-    convention: Convention = "pc",
-    unit: Any = u.arcsec,
-    meta: Mapping[str, Any] | None = None,
-    rng: Any = None,
-) -> GenericMap:
-    """
-    Image of a scene, with a header that is right.
-
-    Parameters
-    ----------
-    scene : `Scene`
-        The Sun.
-    center : pair of `~astropy.units.Quantity`
-        Helioprojective longitude and latitude of the centre of the array.
-    shape : `tuple` of `int`
-        ``(ny, nx)``.
-    scale : `~astropy.units.Quantity`
-        Angle per pixel, one value or two (x, y).
-    roll : `~astropy.units.Quantity`
-        Roll of the camera, counter-clockwise on the sky; CROTA2.
-    observer : `~astropy.coordinates.SkyCoord` or callable, optional
-        Who looks, see `observer` and `Orbit`. By default from 1 AU at Stonyhurst longitude and latitude 0.
-        A fixed position stays at its Stonyhurst longitude.
-    time : {parse_time_types}, optional
-        Middle of the exposure. By default the observer's ``obstime``, else the scene's epoch.
-    psf_fwhm : `~astropy.units.Quantity`, optional
-        Full width at half maximum of a Gaussian point-spread function.
-    exposure : `~astropy.units.Quantity`
-        Exposure time, for the header.
-    photons, read_noise : `float`
-        Photons in a pixel of median brightness, and read noise in photons. No noise by default.
-    oversample : `int`
-        Samples per pixel and axis, averaged.
-    convention : `str`
-        ``"pc"``, ``"cd"`` or ``"crota"``: how the header tells scale and roll.
-    unit : unit-like
-        Unit of the header's angles.
-    meta : mapping, optional
-        Further header cards; they win over ours.
-    rng : {int, `numpy.random.Generator`, None}
-        Source of randomness, for the noise.
-
-    Returns
-    -------
-    `~sunpy.map.GenericMap`
-        Image in DN/s.
-    """
-    time = _when(scene, observer, time)
-    observer = _who(observer, time)
-    pointing = Pointing(center=direction_of(center), scale=two(scale), roll=roll, shape=shape)
-    data = expose(scene, pointing, scene.view(observer, time), psf_fwhm, oversample)
-    data = add_noise(data, np.random.default_rng(rng), snr=None, photons=photons, read_noise=read_noise)
-    header = _image_header(pointing, scene, observer, time, exposure, convention, unit)
-    return sunpy.map.Map(data, header | dict(meta or {}))
-
-
-def sequence(
-    scene: Scene, times: Iterable[Any], *, observer: Observer | None = None, rng: Any = None, **options: Any
-) -> list[GenericMap]:
-    """
-    Frames of an imager, one for each of ``times``.
-
-    Parameters
-    ----------
-    scene : `Scene`
-        The Sun.
-    times : iterable of {parse_time_types}
-        Middle of each exposure.
-    observer : `~astropy.coordinates.SkyCoord` or callable, optional
-        As in `imager`; a callable moves from frame to frame.
-    rng : {int, `numpy.random.Generator`, None}
-        Source of randomness, for the noise.
-    **options
-        Passed to `imager`.
-
-    Returns
-    -------
-    `list` of `~sunpy.map.GenericMap`
-    """
-    rng = np.random.default_rng(rng)
-    return [imager(scene, observer=observer, time=time, rng=rng, **options) for time in times]
-
-
-def target_image(
-    scene: Scene,
-    *,
-    center: Pair | SkyCoord = (0 * u.arcsec, 0 * u.arcsec),
-    shape: tuple[int, int] = (128, 128),
-    scale: u.Quantity = 2.2 * u.arcsec,
-    roll: u.Quantity = 0 * u.deg,
-    observer: Observer | None = None,
-    time: Any = None,
-    error: PointingError | None = None,
-    psf_fwhm: u.Quantity | None = None,
-    exposure: u.Quantity = 10 * u.s,
-    snr: float | None = None,
-    photons: float | None = None,
-    read_noise: float = 0.0,
-    relation: Relation = "identity",
-    mismatch: float = 0.0,
-    mismatch_scale: u.Quantity = 10 * u.arcsec,
-    spoil: Mapping[str, Any] | None = None,
-    oversample: int = 2,
-    convention: Convention = "pc",
-    unit: Any = u.arcsec,
-    dtype: Any = float,
-    meta: Mapping[str, Any] | None = None,
-    rng: Any = None,
-) -> Simulated:
-    """
-    Image whose header is wrong by a known error.
-
-    Parameters
-    ----------
-    scene, center, shape, scale, roll, observer, time, psf_fwhm, exposure, oversample, convention, unit, meta
-        As in `imager`; ``center``, ``scale`` and ``roll`` are the *true* ones.
-    error : `PointingError`, optional
-        The correction that the header handed out needs.
-    snr, photons, read_noise, relation, mismatch, mismatch_scale, dtype, rng
-        As in `raster`.
-    spoil : mapping, optional
-        Options of `defects`.
-
-    Returns
-    -------
-    `Simulated`
-        Without a reference.
-    """
-    rng = np.random.default_rng(rng)
-    time = _when(scene, observer, time)
-    observer = _who(observer, time)
-    pointing = Pointing(center=direction_of(center), scale=two(scale), roll=roll, shape=shape)
-    data = expose(scene, pointing, scene.view(observer, time), psf_fwhm, oversample, named_relation(relation))
-    data = mismatched(data, pointing, mismatch, mismatch_scale, rng)
-    data = add_noise(data, rng, snr=snr, photons=photons, read_noise=read_noise)
-    data = defects(data, **dict(spoil or {}), rng=rng)
-
-    def header(p: Pointing) -> Header:
-        return _image_header(p, scene, observer, time, exposure, convention, unit) | dict(meta or {})
-
-    return _simulated(data.astype(dtype), header, pointing, error, scene)
 
 
 def raster(
@@ -359,8 +165,8 @@ def raster(
     if direction not in (-1, 1):
         raise ValueError(f"The direction of a raster is -1 or 1, not {direction!r}.")
     rng = np.random.default_rng(rng)
-    start = _when(scene, observer, start)
-    observer = _who(observer, start)
+    start = when(scene, observer, start)
+    observer = who(observer, start)
     seconds = 0.0 if cadence is None else float(cadence.to_value(u.s))
     order = np.arange(n_steps) if direction == 1 else np.arange(n_steps)[::-1]
     times = start + (order + 0.5) * seconds * u.s
@@ -406,7 +212,7 @@ def raster(
         return cards | (still_cards(p, convention) if still else {}) | common | dict(meta or {})
 
     table = pointing_table(moved, times, order)
-    return replace(_simulated(data.astype(dtype), header, pointing, error, scene), times=times, pointing=table)
+    return replace(simulated(data.astype(dtype), header, pointing, error, scene), times=times, pointing=table)
 
 
 def _raster_view(scene: Scene, observer: Observer, times: Time, middle: Time, header_frame: str) -> View:
@@ -414,53 +220,3 @@ def _raster_view(scene: Scene, observer: Observer, times: Time, middle: Time, he
         return scene.view(observer, times)
     surface = middle if header_frame == "surface" else times
     return scene.view(observer, times, sky_time=middle, surface_time=surface)
-
-
-def _simulated(
-    data: np.ndarray,
-    header: Callable[[Pointing], Header],
-    pointing: Pointing,
-    error: PointingError | None,
-    scene: Scene,
-) -> Simulated:
-    error = error or PointingError()
-    return Simulated(
-        target=sunpy.map.Map(data, header(error.undo(pointing))),
-        truth=sunpy.map.Map(data.copy(), header(pointing)),
-        error=error,
-        scene=scene,
-    )
-
-
-def _image_header(
-    pointing: Pointing,
-    scene: Scene,
-    observer: Observer,
-    time: Time,
-    exposure: u.Quantity,
-    convention: Convention,
-    unit: Any,
-) -> Header:
-    moving = callable(observer)
-    return (
-        pointing.cards(convention=convention, unit=unit)
-        | date_cards(time - exposure / 2, time, time + exposure / 2)
-        | observer_cards(locate(observer, time), scene.rsun)
-        | (velocity_cards(observer, time) if moving else {})
-        | {
-            "XPOSURE": float(exposure.to_value(u.s)),
-            "TELESCOP": "SIMULATION",
-            "INSTRUME": "IMAGER",
-            "WAVELNTH": 174,
-            "WAVEUNIT": "Angstrom",
-            "BUNIT": "DN/s",
-        }
-    )
-
-
-def _when(scene: Scene, observer: Observer | None, time: Any) -> Time:
-    return time_of(observer, time, scene.time)
-
-
-def _who(observer: Observer | None, time: Time) -> Observer:
-    return position(time=time) if observer is None else observer
