@@ -88,7 +88,13 @@ class NCC(Metric):
         target: np.ndarray,
         mask: np.ndarray,
     ) -> NormalEquations:
-        """See `sunalign.model.plane_sums.SupportsPlanes`."""
+        """See `sunalign.model.plane_sums.SupportsPlanes`.
+
+        Parameters
+        ----------
+        reference, slopes, planes, target, mask
+            As there.
+        """
         sums = PlaneSums.of(reference, slopes, target, mask)
         (mm, mt), (_, tt) = sums.products
         if not sums.varies:

@@ -56,13 +56,27 @@ class MovedGrid:
         return np.asarray(self._turned_back(values) @ _lifted(self.stretch(values), 1.0) @ self._about_pivot)
 
     def derivatives(self, values: Mapping[str, float], names: Sequence[str]) -> np.ndarray:
-        """Derivatives of `matrix` by some parameters, shape (p, 3, 3)."""
+        """Derivatives of `matrix` by some parameters, shape (p, 3, 3).
+
+        Parameters
+        ----------
+        values : mapping
+            As in `matrix`.
+        names : sequence of `str`, length p
+            Which of `~sunalign.correction.PARAMETERS`.
+        """
         lifted = _lifted(self.stretch(values), 1.0)
         changes = np.array([self._change(name, values, lifted) for name in names]).reshape(-1, 3, 3)
         return np.asarray(self._turned_back(values) @ changes @ self._about_pivot)
 
     def stretch(self, values: Mapping[str, float]) -> np.ndarray:
-        """2x2: offset on the sky from the pivot to where it is tried, but for the shift."""
+        """2x2: offset on the sky from the pivot to where it is tried, but for the shift.
+
+        Parameters
+        ----------
+        values : mapping
+            As in `matrix`.
+        """
         scales = np.array([values[name] for name in _SCALES])
         return _turn(values) @ (self.axes * scales) @ self._axes_inverse
 

@@ -34,12 +34,25 @@ class SupportsPlanes(Protocol):
     ) -> NormalEquations:
         """Give the same equations from the slopes of the reference along x and y.
 
-        ``planes`` are the displacements by every parameter, as `sunalign.model.problem.Problem.displacements` has them.
+        Parameters
+        ----------
+        reference, target : `numpy.ndarray`, shape (ny, nx)
+        slopes : sequence of two `numpy.ndarray`, shape (ny, nx)
+            Derivatives of the reference's samples along x and y.
+        planes : `numpy.ndarray`, shape (p, 2, 3)
+            Displacements by every parameter, as `sunalign.model.problem.Problem.displacements` has them.
+        mask : `numpy.ndarray` of `bool`, shape (ny, nx)
+            True where there is nothing to compare.
         """
 
 
 def speaks_of_planes(metric: Any) -> bool:
-    """Whether a metric has equations of planes, and no others of its own: a subclass may have changed those."""
+    """Whether a metric has equations of planes, and no others of its own: a subclass may have changed those.
+
+    Parameters
+    ----------
+    metric : `~sunalign.abc.Metric`
+    """
     if not isinstance(metric, SupportsPlanes):
         return False
     by_name = [
@@ -174,7 +187,15 @@ def _as_matrix(squares: np.ndarray) -> np.ndarray:
 
 
 def centred(planes: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """Planes by x and y that run from -1 to 1 over an image: sums over pixel numbers would lose digits."""
+    """Planes by x and y that run from -1 to 1 over an image: sums over pixel numbers would lose digits.
+
+    Parameters
+    ----------
+    planes : `numpy.ndarray`, shape (..., 3)
+        By pixel numbers.
+    shape : `tuple` of `int`
+        ``(ny, nx)`` of the image.
+    """
     ny, nx = shape
     half = np.array([max(nx - 1, 1) / 2, max(ny - 1, 1) / 2])
     middle = planes[..., 0] + planes[..., 1:] @ [(nx - 1) / 2, (ny - 1) / 2]

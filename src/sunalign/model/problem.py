@@ -298,7 +298,17 @@ class Problem:
     def equations(
         self, x: Sequence[float] | np.ndarray, sampled: np.ndarray, slopes: Slopes, mask: np.ndarray
     ) -> NormalEquations:
-        """As `normal_equations`, from what `with_slopes` gives."""
+        """As `normal_equations`, from what `with_slopes` gives.
+
+        Parameters
+        ----------
+        x : sequence of `float`, length p
+            As in `parameters`.
+        sampled : `numpy.ndarray`, shape (ny, nx)
+        slopes : `tuple` of two `numpy.ndarray`, shape (ny, nx)
+        mask : `numpy.ndarray` of `bool`, shape (ny, nx)
+            True where there is nothing to compare.
+        """
         target = self.target.data
         if speaks_of_planes(self.metric):
             return _called(self.metric, "plane_equations", sampled, slopes, self.displacements(x), target, mask)
@@ -323,7 +333,15 @@ class Problem:
         return sampled, self.jacobian(x, slopes), mask
 
     def jacobian(self, x: Sequence[float] | np.ndarray, slopes: Slopes) -> np.ndarray:
-        """Derivatives of the samples by the free parameters, (p, ny, nx), from their slopes; see `with_slopes`."""
+        """Derivatives of the samples by the free parameters, shape (p, ny, nx).
+
+        Parameters
+        ----------
+        x : sequence of `float`, length p
+            As in `parameters`.
+        slopes : `tuple` of two `numpy.ndarray`, shape (ny, nx)
+            As `with_slopes` gives them.
+        """
         (by_x, by_y), shape = slopes, self.target.grid.shape
         jacobian = np.empty((len(self.names), *shape), by_x.dtype)
         spare = np.empty(shape, by_x.dtype)
@@ -335,13 +353,37 @@ class Problem:
         return jacobian
 
     def with_slopes(self, x: Sequence[float] | np.ndarray) -> tuple[np.ndarray, Slopes, np.ndarray]:
-        """Samples (ny, nx), their derivatives by the pixel of ``base`` along x and y, and what to ignore (ny, nx)."""
+        """Samples, their derivatives by the pixel of ``base``, and what to ignore.
+
+        Parameters
+        ----------
+        x : sequence of `float`, length p
+            As in `parameters`.
+
+        Returns
+        -------
+        sampled : `numpy.ndarray`, shape (ny, nx)
+        slopes : `tuple` of two `numpy.ndarray`, shape (ny, nx)
+            Along x and y.
+        mask : `numpy.ndarray` of `bool`, shape (ny, nx)
+            True where there is nothing to compare.
+        """
         given = self.matrix(x), self.target.grid.shape, self.columns
         sampled, by_x, by_y = self.reference.sample_grid_with_gradient(*given)
         return sampled, (by_x, by_y), self._without_derivative(sampled, by_x, by_y)
 
     def with_bends(self, x: Sequence[float] | np.ndarray) -> Bent:
-        """As `with_slopes`, with second derivatives."""
+        """As `with_slopes`, with second derivatives.
+
+        Parameters
+        ----------
+        x : sequence of `float`, length p
+            As in `parameters`.
+
+        Returns
+        -------
+        `Bent`
+        """
         given = self.matrix(x), self.target.grid.shape, self.columns
         sampled, by_x, by_y, *bends = self.reference.sample_grid_with_curvature(*given)
         return Bent(sampled, (by_x, by_y), tuple(bends), self._without_derivative(sampled, by_x, by_y, *bends))

@@ -112,6 +112,11 @@ class Reference(ABC):
         """As `sample_grid_with_gradient`, with derivatives by x twice, x and y, and y twice.
 
         By differences of the first ones over a fraction of the grid's pixels, unless overridden.
+
+        Parameters
+        ----------
+        matrix, shape, columns
+            As in `sample_grid`.
         """
         first = self.sample_grid_with_gradient(matrix, shape, columns)
         changes = []
@@ -396,7 +401,13 @@ class ImageReference(Reference):
     def sample_grid_with_curvature(
         self, matrix: np.ndarray, shape: tuple[int, int], columns: np.ndarray
     ) -> Sequence[np.ndarray]:
-        """As `sample_grid_with_gradient`, with the second derivatives, in closed form where the map is a homography."""
+        """As `sample_grid_with_gradient`, with the second derivatives, in closed form where the map is a homography.
+
+        Parameters
+        ----------
+        matrix, shape, columns
+            As in `sample_grid`.
+        """
         if self.mapping.homography is None:
             return super().sample_grid_with_curvature(matrix, shape, columns)
         jacobian = self._jacobian_on_grid(matrix, shape)
