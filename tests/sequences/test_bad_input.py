@@ -89,6 +89,11 @@ CASES = {
         ImageError,
         "There is no file",
     ),
+    "sequence: a pattern": (
+        lambda folder: align([*files(folder), folder / "frame*.fits"]),
+        ImageError,
+        "that is a pattern, which is not expanded here",
+    ),
     "sequence: all truncated": (
         lambda folder: align(files(folder, broken=range(4))),
         AlignmentError,
@@ -142,12 +147,20 @@ def test_a_gap_in_the_middle_leaves_the_larger_part():
 
 def test_a_truncated_file_is_named_and_kept_out(tmp_path):
     paths = files(tmp_path, n=6, broken=[2])
-    with pytest.warns(SunalignUserWarning, match=r"frame2.fits \(It cannot be read"):
+    with pytest.warns(SunalignUserWarning, match=r"frame2.fits \(It cannot be read \(frame2.fits is truncated"):
         result = align(paths, output=tmp_path / "out")
     assert not result.success
     assert result.aligned[2] is None
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [f"frame{k}.fits" for k in (0, 1, 3, 4, 5)]
     assert np.isfinite(result.table["shift_x"].value).tolist() == [k != 2 for k in range(6)]
+
+
+def test_a_file_that_is_none_is_named_and_kept_out(tmp_path):
+    paths = files(tmp_path, n=5)
+    paths[3].write_text("no FITS file")
+    with pytest.warns(SunalignUserWarning, match=r"frame3.fits \(It cannot be used: .* is not a FITS file"):
+        result = align(paths)
+    assert result.table["doubtful"].tolist() == [k == 3 for k in range(5)]
 
 
 def test_files_of_one_name_and_date_are_told_by_their_directories(tmp_path):

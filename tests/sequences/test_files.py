@@ -2,7 +2,9 @@
 
 import filecmp
 import json
+import os
 import sys
+from contextlib import nullcontext
 from types import SimpleNamespace
 
 import numpy as np
@@ -74,6 +76,32 @@ def test_interrupted_output_leaves_nothing(tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         sunalign.align_sequence(paths, output=tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("number", [1, 3, 4, 8, 11])
+def test_output_that_is_interrupted_while_it_is_put_in_place_is_as_before(tmp_path, monkeypatch, number):
+    paths, _ = write(tmp_path)
+    out = tmp_path / "out"
+    out.mkdir()
+    for name in ("frame1.fits", "frame4.fits", "other.txt"):
+        (out / name).write_text(f"old {name}")
+    calls = []
+
+    def interrupted(*args):
+        calls.append(args)
+        if len(calls) == number:
+            raise KeyboardInterrupt
+        return replace(*args)
+
+    replace = os.replace
+    monkeypatch.setattr(os, "replace", interrupted)
+    with pytest.raises(KeyboardInterrupt) if number <= 8 else nullcontext():
+        sunalign.align_sequence(paths, output=out, overwrite=True)
+    after = {path.name: path.read_bytes()[:3] for path in out.iterdir()}
+    if number <= 8:
+        assert after == dict.fromkeys(("frame1.fits", "frame4.fits", "other.txt"), b"old")
+    else:
+        assert after == dict.fromkeys([path.name for path in paths], b"SIM") | {"other.txt": b"old"}
 
 
 def test_what_exists_is_not_written_over(tmp_path):

@@ -30,7 +30,7 @@ from sunalign.images import Image
 from sunalign.images.cube_files import CubeFile
 from sunalign.images.cubes import spectral_image
 from sunalign.images.frames import Frame, FrameFile, frame_of
-from sunalign.wcs.fits_plane import IsCubeError
+from sunalign.wcs.fits_plane import IsCubeError, no_file
 
 __all__ = ["Moment", "SequenceFrame", "Sources", "open_sequence"]
 
@@ -187,7 +187,9 @@ def open_sequence(given: Any, choices: Mapping[str, Any] | None = None) -> Sourc
 
 
 def _unreadable(error: Exception) -> str:
-    if isinstance(error, ImageError) and not isinstance(error, _TruncatedError):
+    if isinstance(error, _TruncatedError):
+        return f"It cannot be read ({error}); fetch it again"
+    if isinstance(error, ImageError):
         return f"It cannot be used: {str(error).rstrip('.')}"
     return f"It cannot be read ({describe_error(error)}); fetch it again"
 
@@ -315,7 +317,7 @@ def _cube_frame(path: Path, choices: Mapping[str, Any]) -> Frame:
 def _refuse_truncated(path: Path) -> None:
     """Go through a file's headers: what is missing at its end is told before anything is opened."""
     if not path.exists():
-        raise ImageError(f"There is no file {path}.")
+        raise ImageError(no_file(path))
     with opened(path) as stream:
         last = scan(stream, path)[-1]
         stream.seek(0, os.SEEK_END)

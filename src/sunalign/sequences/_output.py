@@ -116,12 +116,29 @@ def write_files(
             else:
                 apply_to_file(items[k], correction, temporary, provenance=provenance(k), hdu=windows.get(k))
             written.append(paths[k])
-        for path in written:
-            if path is not None:
-                os.replace(staging / path.name, path)  # noqa: PTH105
+        _publish(staging, [path for path in written if path is not None])
         done = True
         return written
     finally:
         shutil.rmtree(staging, ignore_errors=True)
         if made and not done and not any(folder.iterdir()):
             folder.rmdir()
+
+
+def _publish(staging: Path, paths: Sequence[Path]) -> None:
+    """Move files from the staging directory to where they belong, all of them or none."""
+    kept = staging / "replaced"
+    kept.mkdir()
+    try:
+        for path in paths:
+            if path.exists():
+                os.replace(path, kept / path.name)  # noqa: PTH105
+            os.replace(staging / path.name, path)  # noqa: PTH105
+    except BaseException:
+        for path in paths:
+            old = kept / path.name
+            if old.exists():
+                os.replace(old, path)  # noqa: PTH105
+            elif not (staging / path.name).exists():
+                path.unlink(missing_ok=True)
+        raise
