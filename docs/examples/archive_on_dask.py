@@ -15,7 +15,7 @@ import sunalign
 
 def make_cluster():
     """Two workers on this machine."""
-    return LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None)
+    return LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0")
 
 
 # def make_cluster():

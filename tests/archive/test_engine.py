@@ -94,6 +94,34 @@ def test_workers_that_die_before_they_begin_are_no_use(tmp_path, monkeypatch):
         list(answers(jobs_of(tmp_path, "abc"), store, 2))
 
 
+def test_what_a_scheduler_gave_up_is_begun_again(tmp_path, monkeypatch):
+    """It gives up whatever lay at workers that died, not only what killed them."""
+    store = Store(tmp_path)
+    store.prepare()
+    rounds = []
+
+    def give_up(batch, n_jobs):
+        rounds.append([job.id for job in batch])
+        for job in batch:
+            lost = job.id in "bc"[: 3 - len(rounds)]
+            yield {"id": job.id, "state": "lost" if lost else "done", "message": ""}
+
+    monkeypatch.setattr(_engine, "_once", give_up)
+    found = list(answers(jobs_of(tmp_path, "abcd"), store, None))
+    assert [(answer["id"], answer["state"]) for answer in found] == [(name, "done") for name in "adcb"]
+    assert rounds == [["a", "b", "c", "d"], ["b", "c"], ["b"]]
+
+
+def test_a_scheduler_that_gives_everything_up_is_no_use(tmp_path, monkeypatch):
+    store = Store(tmp_path)
+    store.prepare()
+    monkeypatch.setattr(
+        _engine, "_once", lambda batch, n_jobs: iter([{"id": job.id, "state": "lost", "message": ""} for job in batch])
+    )
+    with pytest.raises(ArchiveError, match=r"The workers died 4 times before they began a task; 2 tasks are left\."):
+        list(answers(jobs_of(tmp_path, "ab"), store, None))
+
+
 def test_who_died_late_has_failed_and_who_died_early_has_not(tmp_path, monkeypatch, dead):
     store = Store(tmp_path)
     store.prepare()

@@ -1,18 +1,19 @@
-"""Tasks to workers and answers back: joblib, on this machine or, under its dask backend, on a cluster."""
+"""Tasks to workers and answers back: by joblib on this machine, or on the cluster that joblib is set to."""
 
 from __future__ import annotations
 
 import contextlib
 import json
-import sys
 import time
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import joblib
+from joblib.externals.loky.process_executor import BrokenProcessPool
 from joblib.parallel import get_active_backend
 
+from sunalign.archive._dask import on_cluster
 from sunalign.archive._limits import grace
 from sunalign.archive._store import FINISHED, Store
 from sunalign.archive._task import Job, killer, run_task, timed_out
@@ -22,9 +23,6 @@ __all__ = ["answers"]
 
 #: How often workers may break without a task done in between.
 _BARREN = 4
-
-#: Tasks handed to a cluster at a time: more than it has workers, also when some join later.
-_AHEAD = 1000
 
 _ENDING = 3.0  # Seconds that joblib takes at most to end the workers that are left.
 _LOOK = 0.5  # Seconds between looks at tasks that another process does.
@@ -50,22 +48,25 @@ def answers(jobs: Sequence[Job], store: Store, n_jobs: int | None) -> Generator[
             yield from _wait(queue, store)
             continue
         group, batch = queue.next()
+        before, cause = queue.size, None
         try:
             for answer in _once(batch, n_jobs):
+                if answer["state"] == "lost":
+                    continue  # It is begun again with the others that are left.
                 job = group.pop(answer["id"])
                 if answer["state"] == "elsewhere":
                     queue.elsewhere[job.id] = job
                 else:
                     yield answer
-        except _broken() as error:
-            before = queue.size
+        except BrokenProcessPool as error:
+            before, cause = queue.size, error
             yield from _aftermath(group, [job for job in batch if job.id in group], queue, store)
-            barren = 0 if queue.size != before else barren + 1
-            if barren >= _BARREN:
-                raise ArchiveError(
-                    f"The workers died {barren} times before they began a task; {sum(queue.size)} tasks are left. Most "
-                    f"likely there is too little memory: use fewer n_jobs, and run it again to go on."
-                ) from error
+        barren = 0 if queue.size != before else barren + 1
+        if barren >= _BARREN:
+            raise ArchiveError(
+                f"The workers died {barren} times before they began a task; {sum(queue.size)} tasks are left. Most "
+                f"likely there is too little memory: use fewer n_jobs, and run it again to go on."
+            ) from cause
 
 
 @dataclass
@@ -131,9 +132,12 @@ def _settle(batch: Sequence[Job], store: Store) -> None:
 
 def _once(jobs: Sequence[Job], n_jobs: int | None) -> Iterator[dict[str, Any]]:
     """Do all jobs with one set of workers."""
+    active, _ = get_active_backend()
+    if type(active).__name__ == "DaskDistributedBackend":
+        yield from on_cluster(jobs, active.client)
+        return
     with _backend(jobs, n_jobs) as options:
         pool = joblib.Parallel(return_as="generator_unordered", **options)
-        # Strings, whatever the backend: arrays and objects would be scattered or pickled with care.
         found = pool(joblib.delayed(run_task)(job.text()) for job in jobs)
         try:
             for text in found:
@@ -147,11 +151,7 @@ def _backend(jobs: Sequence[Job], n_jobs: int | None) -> Iterator[dict[str, Any]
     """Options of `joblib.Parallel` in the right context."""
     options: dict[str, Any] = {} if n_jobs is None else {"n_jobs": n_jobs}
     active, chosen = get_active_backend()
-    name = type(active).__name__
-    if name == "DaskDistributedBackend":
-        yield options | {"batch_size": 1, "pre_dispatch": _AHEAD}
-        return
-    if name != "LokyBackend" or bool(getattr(active, "nesting_level", 0)):
+    if type(active).__name__ != "LokyBackend" or bool(getattr(active, "nesting_level", 0)):
         yield options
         return
     wanted = chosen if n_jobs is None else n_jobs
@@ -163,20 +163,6 @@ def _backend(jobs: Sequence[Job], n_jobs: int | None) -> Iterator[dict[str, Any]
         return
     with joblib.parallel_config("loky", n_jobs=wanted, inner_max_num_threads=1):
         yield options
-
-
-def _broken() -> tuple[type[BaseException], ...]:
-    """What tells of dead workers."""
-    from joblib.externals.loky.process_executor import BrokenProcessPool
-
-    kinds: list[type[BaseException]] = [BrokenProcessPool]
-    if "distributed" in sys.modules:
-        from concurrent.futures import CancelledError
-
-        from distributed.scheduler import KilledWorker
-
-        kinds += [KilledWorker, CancelledError]
-    return tuple(kinds)
 
 
 def _late_or_done(jobs: Sequence[Job], store: Store) -> Iterator[dict[str, Any]]:
