@@ -27,23 +27,28 @@ def as_sharp(reference: np.ndarray, target: np.ndarray, mask: np.ndarray) -> np.
     """
     second = [_second_difference(reference, axis) for axis in (1, 0)]
     valid = ~mask
-    n = np.count_nonzero(valid)
-    columns = [np.where(valid, image, 0.0) for image in (reference, target, *second)]
-    columns = [np.where(valid, column - column.sum() / max(n, 1), 0.0).ravel() for column in columns]
-    gram = np.array([[float(np.dot(a, b)) for b in columns] for a in columns])
-    known, wanted = [0, 2, 3], 1
+    n = max(np.count_nonzero(valid), 1)
+    # About a value of each image, so that the sums keep their digits.
+    first = int(np.argmax(valid))
+    near = [image - image.flat[first] if valid.flat[first] else image for image in (reference, target)]
+    columns = [np.where(valid, image, 0.0).ravel() for image in (*near, *second)]
+    sums = np.array([column.sum() for column in columns])
+    gram = np.array([[float(np.dot(a, b)) for b in columns] for a in columns]) - np.outer(sums, sums) / n
     size = np.sqrt(np.maximum(np.diag(gram), np.finfo(float).tiny))
-    scaled = gram / np.outer(size, size)
-    found = np.linalg.lstsq(scaled[np.ix_(known, known)], scaled[known, wanted], rcond=1e-9)[0]
-    found *= size[wanted] / size[known]
+    gram /= np.outer(size, size)
+    known, wanted = [0, 2, 3], 1
+    found = np.linalg.lstsq(gram[np.ix_(known, known)], gram[known, wanted], rcond=1e-9)[0] * size[wanted] / size[known]
     return np.asarray(target - found[1] * second[0] - found[2] * second[1])
 
 
 def _second_difference(image: np.ndarray, axis: int) -> np.ndarray:
     """Along an axis; 0 where a neighbour is missing."""
-    along = np.moveaxis(image, axis, 0)
-    out = np.zeros(along.shape)
-    if len(along) > 2:
-        inner = along[2:] - 2.0 * along[1:-1] + along[:-2]
-        out[1:-1] = np.where(np.isfinite(inner), inner, 0.0)
-    return np.moveaxis(out, 0, axis)
+    out = np.zeros(image.shape)
+    before, middle, after = (
+        (slice(None),) * axis + (slice(start, max(image.shape[axis] - 2, 0) + start),) for start in range(3)
+    )
+    inner = out[middle]
+    np.add(image[before], image[after], out=inner)
+    inner -= 2.0 * image[middle]
+    inner[~np.isfinite(inner)] = 0.0
+    return out
