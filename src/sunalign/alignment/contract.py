@@ -52,7 +52,8 @@ def check_powers(corrector: Corrector, names: Sequence[str], begin: Mapping[str,
     begin : mapping
         What all parameters begin with, as plain numbers: one that is held may move something too.
     """
-    wanted = {*names, *Correction.from_parameters(**with_units(begin)).moved}
+    still = all(value == (1.0 if name.startswith("scale") else 0.0) for name, value in begin.items())
+    wanted = {*names, *(() if still else Correction.from_parameters(**with_units(begin)).moved)}
     beyond = sorted(wanted - corrector.parameters)
     if beyond:
         raise CorrectionError(

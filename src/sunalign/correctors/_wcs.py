@@ -32,6 +32,8 @@ from sunalign.wcs.solve import Solution, check_residual, is_nothing, sample_pixe
 
 __all__ = ["WCSCorrector", "check_tolerance", "corrected_wcs"]
 
+_PER_PIXEL = u.deg / u.pix
+
 
 @dataclass(frozen=True, kw_only=True)
 class WCSCorrector(Corrector):
@@ -79,9 +81,9 @@ class WCSCorrector(Corrector):
         if misread_by_map(target.meta):
             cards = refit(target.meta, correction, target.data.shape, self.tolerance)[0]
         elif not is_nothing(correction):
-            part = _map_part(target)
+            part, sharp = _map_part(target)
             solution = solve(part, correction, sample_pixels(part, target.data.shape))
-            cards, residual = _map_cards(target, part, solution)
+            cards, residual = _map_cards(target, part, sharp, solution)
             check_residual(residual, self.tolerance, crota=_map_crota_key(target) is not None)
         corrected = _with_cards(target, cards)
         add_history(corrected.meta, history)
@@ -128,8 +130,8 @@ def corrected_wcs(wcs: WCS, correction: Correction, shape: Sequence[int], tolera
     return new, residual
 
 
-def _map_part(target: GenericMap) -> SkyPart:
-    """What sunpy reads from a map, to the last digit where that is possible.
+def _map_part(target: GenericMap) -> tuple[SkyPart, bool]:
+    """What sunpy reads from a map, to the last digit where that is possible; and whether it is.
 
     A map's ``wcs`` has been through a header of 12 digits, and knows neither LONPOLE nor LATPOLE.
     """
@@ -144,19 +146,17 @@ def _map_part(target: GenericMap) -> SkyPart:
         except WcsError as error:  # the map's own copy of it
             raise CorrectionError(unusable(target.meta, "The map")) from error
     if read.axes != (0, 1):
-        return read
+        return read, False
     sharp = _sharp_part(target, read)
-    same = all(
-        np.allclose(a, b, rtol=1e-9, atol=1e-11)
-        for a, b in ((sharp.rows, read.rows), (sharp.crpix, read.crpix), (sharp.crval, read.crval))
-    )
-    return sharp if same else read
+    pairs = ((sharp.rows, read.rows), (sharp.crpix, read.crpix), (sharp.crval, read.crval))
+    same = all(bool((np.abs(a - b) <= 1e-11 + 1e-9 * np.abs(b)).all()) for a, b in pairs)
+    return (sharp, True) if same else (read, False)
 
 
 def _sharp_part(target: GenericMap, read: SkyPart) -> SkyPart:
     """What the properties of a map, from which sunpy makes its ``wcs``, say; the rest as it was read."""
     per_unit = np.array([unit.to(u.deg) for unit in target.spatial_units])
-    scale = np.array([s.to_value(u.deg / u.pix) for s in target.scale])
+    scale = np.array([s.to_value(_PER_PIXEL) for s in target.scale])
     rows = scale[:, None] * np.asarray(target.rotation_matrix, float)
     # Sources that take their scale from other keywords have units of their own.
     if type(target).scale is GenericMap.scale and (bad := impossible_scales(rows, None, (0, 1), "The map")) is not None:
@@ -169,13 +169,9 @@ def _sharp_part(target: GenericMap, read: SkyPart) -> SkyPart:
     )
 
 
-def _corrected_part(target: GenericMap, part: SkyPart, corrected: GenericMap) -> SkyPart:
+def _corrected_part(part: SkyPart, sharp: bool, corrected: GenericMap) -> SkyPart:
     """`_map_part` of a corrected map: without another WCS where that of the target was what its properties say."""
-    if part.axes == (0, 1):
-        sharp = _sharp_part(target, part)
-        if all(np.array_equal(getattr(sharp, name), getattr(part, name)) for name in ("rows", "crpix", "crval")):
-            return _sharp_part(corrected, part)
-    return _map_part(corrected)
+    return _sharp_part(corrected, part) if sharp else _map_part(corrected)[0]
 
 
 def _wcs_of(target: GenericMap) -> WCS:
@@ -199,20 +195,20 @@ def _map_crota_key(target: GenericMap) -> str | None:
     return None
 
 
-def _map_cards(target: GenericMap, part: SkyPart, solution: Solution) -> tuple[dict[str, float], float]:
+def _map_cards(target: GenericMap, part: SkyPart, sharp: bool, solution: Solution) -> tuple[dict[str, float], float]:
     """Keywords for a map and the residual of the map that has them."""
     units = tuple(target.spatial_units)
     values = plain_values(target.meta)
     crota_key = _map_crota_key(target)
     cards = keywords(values, part, solution, units=units, crota_key=crota_key or "")
     corrected = _with_cards(target, cards)
-    residual = solution.residual(_corrected_part(target, part, corrected))
+    residual = solution.residual(_corrected_part(part, sharp, corrected))
     if residual < 1e-6 or (crota_key and _reads_cdelt(target, corrected)):
         return cards, residual
     # Some sources take their scale from other keywords than CDELT (GONG: the limb), or in other units. All read PC.
-    pc = solution.part.rows / np.array([s.to_value(u.deg / u.pix) for s in corrected.scale])[:, None]
+    pc = solution.part.rows / np.array([s.to_value(_PER_PIXEL) for s in corrected.scale])[:, None]
     forced = cards | {f"PC{i + 1}_{j + 1}": float(pc[i, j]) for i in range(2) for j in range(2)}
-    better = solution.residual(_map_part(_with_cards(target, forced)))
+    better = solution.residual(_map_part(_with_cards(target, forced))[0])
     return (forced, better) if better < residual else (cards, residual)
 
 
