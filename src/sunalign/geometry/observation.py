@@ -16,6 +16,7 @@ from sunpy.sun.constants import radius as solar_radius
 
 from sunalign.exceptions import AlignmentError, warn_user
 from sunalign.geometry.coordinates import ARCSEC, PixelGrid
+from sunalign.geometry.dates import seconds_between
 from sunalign.geometry.mapping import DirectionTransform, PixelMapping
 from sunalign.geometry.observers import Observation, Trajectory, observation_of, observer_trajectory, same_observer
 from sunalign.geometry.rotation import ROTATION, LinearTransform, ObserverPosition, SphereTransform
@@ -124,7 +125,7 @@ class View:
             still = self.trajectory is None or self.modelling.raster_frame == "header"
             place = self.observation.position if still else self.trajectory.position(seconds)  # type: ignore[union-attr]
             longitude = place.longitude - to.position.longitude
-            elapsed = float((to.date - self.observation.date).to_value(u.s)) - seconds
+            elapsed = seconds_between(self.observation.date, to.date) - seconds
         return SphereTransform(
             radius=self.radius,
             distance=np.atleast_1d(place.distance),
@@ -172,7 +173,7 @@ def views_of(
     ]
     seconds, trajectory = np.zeros(1), None
     if times is not None and not simultaneous:
-        seconds = times.seconds + float((times.epoch - date).to_value(u.s))
+        seconds = times.seconds + seconds_between(date, times.epoch)
         assumptions["target time"] = times.origin
         if not times.is_instant:
             assumptions["raster frame"] = _FRAMES[modelling.raster_frame]
@@ -302,7 +303,7 @@ def _nothing_between(target: Image, image: Image) -> bool:
         return False
     distance = float(b.radius.to_value(u.m))
     lever = _RSUN / (distance - _RSUN)
-    seconds = abs(float((date - times.at(0.0)).to_value(u.s))) + abs(float((date - target.date).to_value(u.s)))
+    seconds = abs(seconds_between(times.epoch, date) - float(times(0.0))) + abs(seconds_between(target.date, date))
     moved = (
         seconds * _FASTEST
         + sum(abs(float((x - y).to_value(u.rad))) for x, y in ((a.lon, b.lon), (a.lat, b.lat)))

@@ -19,6 +19,7 @@ from astropy.time import Time
 
 from sunalign.exceptions import AlignmentError
 from sunalign.geometry.coordinates import nearest_turn
+from sunalign.geometry.dates import seconds_between
 from sunalign.geometry.rotation import ObserverPosition, observer_position, stonyhurst_zero
 from sunalign.images import Image
 
@@ -87,7 +88,7 @@ def spacecraft(header: Mapping[str, Any]) -> str:
 
 def same_observer(a: Observation, b: Observation) -> bool:
     """Whether two images can come from one spacecraft, or from two that look from practically one place."""
-    gap = abs(float((a.date - b.date).to_value(u.s)))
+    gap = abs(seconds_between(a.date, b.date))
     # Two names of one spacecraft ('SOLO' and 'Solar Orbiter') are not told from two spacecraft; places are.
     own = _OWN_SLACK + _OWN_SPEED * gap
     about_earth = _EARTH_SLACK + _EARTH_SPEED * gap
@@ -207,7 +208,7 @@ def _smooth(knots: np.ndarray, values: np.ndarray, at: np.ndarray) -> np.ndarray
 
 def _interpolated(epoch: Time, times: Sequence[Time], places: Sequence[ObserverPosition], source: str) -> Trajectory:
     """Trajectory through places: a cubic through four and more, a line through fewer; lines beyond them."""
-    seconds = np.array([float((t - epoch).to_value(u.s)) for t in times])
+    seconds = np.array([seconds_between(epoch, t) for t in times])
     order = np.argsort(seconds)
     seconds, table = seconds[order], _unwrapped([places[i] for i in order])
     # Two headers of one moment say one thing.
@@ -231,7 +232,7 @@ def _interpolated(epoch: Time, times: Sequence[Time], places: Sequence[ObserverP
 def _through(target: Observation, others: Sequence[Observation], least: float, source: str) -> Trajectory | None:
     if len(others) < 2:
         return None
-    seconds = np.array([float((seen.date - target.date).to_value(u.s)) for seen in others])
+    seconds = np.array([seconds_between(target.date, seen.date) for seen in others])
     if np.ptp(seconds) < least:
         return None
     if _copied(others) and not _about_earth(target):
