@@ -32,16 +32,6 @@ __all__ = [
     "wcs_dates",
     "without_dates",
 ]
-    "Dates",
-    "is_time_axis",
-    "read_date",
-    "read_dates",
-    "read_mjd",
-    "seconds_between",
-    "time_scale",
-    "wcs_dates",
-    "without_dates",
-]
 
 #: Names that a time axis may have besides TIME: those of time scales (FITS paper IV, table 2).
 _SCALE_AXES = {"UTC", "UT", "GMT", "UT1", "TAI", "IAT", "TT", "TDT", "ET", "TDB", "TCB", "TCG", "GPS"}
