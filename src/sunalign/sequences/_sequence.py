@@ -19,6 +19,7 @@ from sunalign.abc import Metric, Optimizer
 from sunalign.alignment.inputs import checked_jobs
 from sunalign.exceptions import AlignmentDoubtError, AlignmentError, warn_user
 from sunalign.geometry.coordinates import ARCSEC
+from sunalign.geometry.dates import seconds_between
 from sunalign.geometry.observation import check_modelling
 from sunalign.images.cubes import CHOICES
 from sunalign.model.intensity import IntensityScaling, make_scaling
@@ -237,7 +238,7 @@ def _corrected(sources: Sources, result: SequenceResult, paths: Any, progress: A
 
 def _seconds(frames: Sequence[SequenceFrame], loaded: Loaded) -> np.ndarray:
     middle = loaded.scene.head.date
-    return np.array([float((frame.date - middle).to_value(u.s)) for frame in frames])
+    return np.array([seconds_between(middle, frame.date) for frame in frames])
 
 
 def _search(loaded: Loaded, max_shift: u.Quantity | None) -> tuple[float, float]:
