@@ -511,8 +511,13 @@ class Problem:
     def band_limited(self, most_noise: float = np.inf) -> Problem:
         """Return the problem with both images smoothed as the reference's noise asks for, if it does.
 
-        Binning makes noise white again, so that every level has a width of its own, in its own pixels. ``most_noise``
-        is the variance that the noise of the reference can have there.
+        Binning makes noise white again, so that every level has a width of its own, in its own pixels.
+
+        Parameters
+        ----------
+        most_noise : `float`
+            Variance that the noise of the reference can have here at most, where another level tells; squared units of
+            its data.
         """
         limit = self._limit(most_noise)
         reference = self.reference.smoothed(limit.width)
