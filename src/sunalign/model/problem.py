@@ -449,7 +449,8 @@ class Problem:
         """
         if level not in self._levels:
             self._levels[level] = self._binned(level)
-        return replace(self._levels[level], metric=self.metric)
+        kept = self._levels[level]
+        return kept if kept.metric is self.metric else replace(kept, metric=self.metric)
 
     @cached_property
     def _levels(self) -> dict[float, Problem]:
