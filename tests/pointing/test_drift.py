@@ -12,7 +12,7 @@ from astropy.table import QTable
 import sunalign
 from sunalign import simulate
 from sunalign.abc import Metric
-from sunalign.exceptions import AlignmentError
+from sunalign.exceptions import AlignmentError, SunalignUserWarning
 from sunalign.images import to_image
 from sunalign.metrics import NCC
 from sunalign.pointing import Template, sine, step, table_template
@@ -187,6 +187,21 @@ def test_a_strong_prior_holds_the_drift_back(drifting):
     assert np.isnan(held.pointing["shift_x_error"]).all()
     tight = found_of(pair, drift_prior=0.3 * u.arcsec)
     assert rms(tight.pointing["shift_x"].value) < rms(free.pointing["shift_x"].value)
+
+
+@pytest.mark.parametrize("seed", [0, 12])  # The one ends where nothing is compared, the other with a singular matrix.
+def test_images_with_nothing_in_common_get_no_drift(seed):
+    error = simulate.PointingError(shift_x=5 * u.arcsec)
+    pair = simulate.raster_pair(seed, error=error, n_steps=48, n_slit=120, snr=0.05)
+    with pytest.warns(SunalignUserWarning):
+        result = sunalign.align(
+            pair.target, pair.reference, fit=("shift", "drift"), drift_knots=4, max_shift=20 * u.arcsec
+        )
+    assert not result.success
+    assert result.drift.refused
+    assert "nothing in common" in result.drift.message
+    assert (result.pointing["shift_x"] == 0).all()
+    assert np.isnan(result.pointing["shift_x_error"]).all()
 
 
 def test_data_that_say_nothing_get_no_drift():

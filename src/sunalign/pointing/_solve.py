@@ -122,6 +122,10 @@ def displaced_problem(problem: Problem, moved: np.ndarray) -> Problem:
     return replace(problem, reference=displaced(problem.reference, to_pixels @ moved))
 
 
+class NothingInCommon(Exception):
+    """A trial at which the images say nothing of where the columns are."""
+
+
 def solve(problem: Problem, space: SearchSpace, x: np.ndarray, model: PointingModel) -> Solution:
     """Fit from an affine answer; the columns are taken to be where it has them, or where a template does.
 
@@ -132,7 +136,19 @@ def solve(problem: Problem, space: SearchSpace, x: np.ndarray, model: PointingMo
     x : `numpy.ndarray`, shape (p,)
         Answer of an alignment without drift.
     model : `~sunalign.pointing.options.PointingModel`
+
+    Raises
+    ------
+    NothingInCommon
+        The fit led to where the images have too little in common to go on.
     """
+    try:
+        return _solved(problem, space, x, model)
+    except np.linalg.LinAlgError as error:
+        raise NothingInCommon from error
+
+
+def _solved(problem: Problem, space: SearchSpace, x: np.ndarray, model: PointingModel) -> Solution:
     still = State(x, np.zeros(len(model.functions)), np.zeros((2, len(model.valid))))
     finest, coarse = problem.at_finest_level(), problem.at_level(_COARSE)
     # First with a drift as free as it likes: what is left then is noise, and not a drift that was not allowed for.
@@ -296,6 +312,8 @@ def _noise(problem: Problem, rows: Rows, found: Equations, model: PointingModel)
     one = np.zeros((2, 2, rows.mask.shape[1]))
     one[0, 0] = one[1, 1] = 1.0
     white = variance * equations(ColumnSums.of(replace(rows, jacobian=rows.jacobian[:0])), one).hessian
+    if not np.linalg.det(white) > 0:
+        raise NothingInCommon
     shares = NCC().block_scores(rows.sampled, rows.slopes, rows.target, rows.mask, residual_block(problem, 2))
     inflation = np.sqrt(max(np.linalg.det(shares @ shares.T), 0.0) / np.linalg.det(white))
     if model.jitters.any():

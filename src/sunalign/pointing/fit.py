@@ -18,7 +18,7 @@ from sunalign.images import Image
 from sunalign.model.problem import Problem
 from sunalign.model.search_space import SearchSpace
 from sunalign.pointing._held_out import held_out_gain
-from sunalign.pointing._solve import Solution, columns_of, displaced_problem, solve
+from sunalign.pointing._solve import NothingInCommon, Solution, columns_of, displaced_problem, solve
 from sunalign.pointing._strength import posterior
 from sunalign.pointing.drift import Drift
 from sunalign.pointing.options import DriftOptions, PointingModel, make_model
@@ -115,7 +115,10 @@ def fit_drift(
     pixel = _pixel(problem)
     model = make_model(image, pixel, options, templates, degree=degree)
     typical = pixel if options.prior is None else float(model.strengths[0])
-    found = solve(problem, space, x, model)
+    try:
+        found = solve(problem, space, x, model)
+    except NothingInCommon:
+        return _unfitted(problem, x, image, model)
     sensitivity = _sensitivity(found, model, typical)
     if (sensitivity > _SAYS_NOTHING).all():
         model = make_model(image, pixel, options, templates, drift=False, degree=degree)
@@ -140,7 +143,10 @@ def _refused(
         f"No drift was fitted: the data would not notice one of {strength:.2g} arcsec rms (error after over before "
         f"{sensitivity[0]:.2f} along x, {sensitivity[1]:.2f} along y; at most {_SAYS_NOTHING:g} is needed)."
     )
-    found = solve(problem, space, x, model)
+    try:
+        found = solve(problem, space, x, model)
+    except NothingInCommon:
+        return _unfitted(problem, x, image, model)
     drift = replace(_drift(image, problem, found, model, sensitivity), refused=True, message=reason)
     if model.templates:
         return Fitted(
@@ -149,6 +155,25 @@ def _refused(
     for axis in "xy":
         drift.table[f"shift_{axis}_error"][:] = np.nan
     return Fitted(problem, x, np.zeros((len(x), len(x))), drift, found.iterations)
+
+
+def _unfitted(problem: Problem, x: np.ndarray, image: Image, model: PointingModel) -> Fitted:
+    """The affine answer as it is: the images have too little in common even to ask for more."""
+    names, n = [template.name for template in model.templates], len(model.valid)
+    nil, unknown = np.zeros(len(names)), np.full((2, n), np.nan)
+    shapes = np.reshape([template.shape(image) for template in model.templates], (len(names), 2, n))
+    drift = Drift(
+        table=_table(image, model.valid, np.zeros_like(unknown), unknown),
+        refused=True,
+        message="No drift was fitted: where the fit led, the images have nothing in common that tells one column.",
+        freedom=0.0,
+        strength=np.zeros(2) * u.arcsec,
+        jitter=0 * u.arcsec,
+        no_drift=np.nan,
+        sensitivity=np.full(2, np.nan),
+        templates=_template_table(names, nil, nil * np.nan, nil * np.nan, shapes),
+    )
+    return Fitted(problem, x, np.zeros((len(x), len(x))), drift, 0)
 
 
 def known_pointing(templates: Sequence[Template], image: Image) -> np.ndarray:
