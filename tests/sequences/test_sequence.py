@@ -218,6 +218,16 @@ def test_a_map_sequence_in_an_order_of_its_own_keeps_it():
     assert np.abs(left_over(result, truth[order])).max() < 0.2
 
 
+def test_maps_beside_a_path_are_corrected(tmp_path):
+    maps, _ = small_sequence(4)
+    maps[1].save(tmp_path / "one.fits")
+    result = align([maps[0], tmp_path / "one.fits", *maps[2:]], drift="remove")
+    assert result.aligned[1] is None
+    for row in (0, 2, 3):
+        moved = result.aligned[row].meta["crval1"] - maps[row].meta["crval1"]
+        assert moved == pytest.approx(result.table["shift_x"][row].value, abs=1e-6)
+
+
 def test_a_template_and_pairs_agree_on_a_scene_that_does_not_change():
     maps, _ = small_sequence(20, noise=10)
     one, other = (shifts(align(maps, method=method)) for method in ("pairs", "template"))

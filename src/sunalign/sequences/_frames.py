@@ -158,6 +158,11 @@ def open_sequence(given: Any, choices: Mapping[str, Any] | None = None) -> Sourc
         Fewer than two frames that can be read, a frame without a date, two of one date, or two observers.
     """
     items, rebuild = _items(given)
+    if isinstance(given, (str, os.PathLike)) and (Path(given).is_dir() or set(str(given)) & set("*?[")):
+        raise AlignmentError(
+            f"Frames are a list of paths, and {given} is one directory or pattern; write "
+            f"sorted(pathlib.Path('directory').glob('*.fits'))."
+        )
     if len(items) < 2:
         raise AlignmentError(
             f"A sequence has two frames or more; {len(items) or 'none'} {'was' if len(items) == 1 else 'were'} given. "
