@@ -148,7 +148,7 @@ def align_sequence(
     """
     _check(method, drift, on_doubt, max_lag, anchor_every, max_shift)
     if anchor_every is not None and reference is None:
-        raise ValueError("'anchor_every' says how many frames are compared with a reference, and none was given.")
+        raise ValueError("'anchor_every' is for frames that are compared with a reference, and none was given.")
     if target_limits is not None:
         target_limits = pair_of_limits(target_limits, "target")
     free = free_names(fit)
