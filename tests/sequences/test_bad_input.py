@@ -94,6 +94,12 @@ CASES = {
         ImageError,
         "that is a pattern, which is not expanded here",
     ),
+    "sequence: nothing but a pattern": (
+        lambda folder: align(str(folder / "frame*.fits")),
+        AlignmentError,
+        "Frames are a list of paths",
+    ),
+    "sequence: a directory": (lambda folder: align(folder), AlignmentError, "Frames are a list of paths"),
     "sequence: all truncated": (
         lambda folder: align(files(folder, broken=range(4))),
         AlignmentError,
@@ -109,6 +115,10 @@ CASES = {
     "sequence: drift": (lambda _: align(drift=True), ValueError, "'auto', 'keep' or 'remove'"),
     "sequence: max_lag": (lambda _: align(max_lag=0), ValueError, "1 or more"),
     "sequence: anchor_every": (lambda _: align(anchor_every=1.5), ValueError, "1 or more"),
+    "sequence: anchors of nothing": (lambda _: align(anchor_every=3), ValueError, "reference, and none was given"),
+    "sequence: one limit": (lambda _: align(target_limits=5), AlignmentError, "'target_limits' is .lower, upper."),
+    "sequence: limits upside down": (lambda _: align(target_limits=(9, 0)), AlignmentError, "lower < upper"),
+    "sequence: drift as a parameter": (lambda _: align(fit=("shift", "drift")), AlignmentError, "no parameter 'drift'"),
     "sequence: max_shift": (lambda _: align(max_shift=3), TypeError, "an angle such as"),
     "sequence: no such keyword": (lambda _: align(banana=3), TypeError, "option named 'banana'"),
     "sequence: a misspelt keyword": (lambda _: align(max_shft=3 * u.arcsec), TypeError, "mean 'max_shift'"),

@@ -1,12 +1,15 @@
 """Cubes with an axis for time, sequences of cubes, and the cube that is made on request."""
 
+import warnings
+
 import numpy as np
 import pytest
 
 import astropy.units as u
+from astropy.io import fits
 from astropy.nddata import StdDevUncertainty
 from astropy.time import Time
-from astropy.wcs import WCS
+from astropy.wcs import WCS, FITSFixedWarning
 
 from ndcube import NDCube, NDCubeSequence
 
@@ -46,6 +49,32 @@ def test_a_cube_with_a_time_axis_gives_a_list_of_frames():
         world = frame.wcs.low_level_wcs.pixel_to_world_values(10, 20)
         before = time_cube()[k].wcs.low_level_wcs.pixel_to_world_values(10, 20)
         assert (world[0] - before[0]) * 3600 == pytest.approx(result.table["shift_x"][k].value, abs=1e-2)
+
+
+@pytest.mark.parametrize("card", ["DATE-OBS", "DATE-BEG", "DATE_OBS", "STARTOBS", "DATEREF"])
+@pytest.mark.parametrize("ctype", ["TIME", "UTC", "Time"])
+def test_a_time_axis_counts_from_the_zero_that_its_header_has(card, ctype):
+    meta = MAPS[0].meta
+    header = fits.Header({"CTYPE1": "HPLN-TAN", "CTYPE2": "HPLT-TAN", "CTYPE3": ctype, "CUNIT3": "s", "CDELT3": 2.0})
+    header.update({"CRPIX3": 1.0, "CRVAL3": 1.0, card: "2024-05-01T00:00:00"})
+    for axis in "12":
+        header.update({f"{key}{axis}": meta[f"{key}{axis}".lower()] for key in ("CUNIT", "CRPIX", "CRVAL", "CDELT")})
+    header.update({key.upper(): meta[key] for key in ("dsun_obs", "hgln_obs", "hglt_obs", "rsun_ref")})
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FITSFixedWarning)
+        cube = NDCube(time_cube().data, wcs=WCS(header), meta=dict(header))
+    result = sunalign.align_sequence(cube, drift="remove")
+    assert np.allclose((result.table["date"] - Time("2024-05-01")).sec, 1 + 2 * np.arange(6), atol=1e-3)
+    assert np.abs(left_over(result)).max() < 0.2
+
+
+def test_a_time_axis_without_a_zero_is_no_date():
+    cube = time_cube()
+    wcs = cube.wcs.low_level_wcs.deepcopy()
+    wcs.wcs.dateref, wcs.wcs.dateobs, wcs.wcs.mjdref = "", "", (0.0, 0.0)
+    wcs.wcs.mjdobs = np.nan
+    with pytest.raises(AlignmentError, match="Frame 0 has no date"):
+        sunalign.align_sequence(NDCube(cube.data, wcs=wcs, meta={}))
 
 
 def test_the_time_may_be_an_extra_coordinate():

@@ -129,3 +129,43 @@ def test_frames_without_a_pattern_are_not_doubted(step, jitter, change):
     assert result.success
     assert "pattern of the detector" not in result.assumptions
     assert "hot pixels" not in result.assumptions
+
+
+def spots(number, off, moved, *, seed=0):
+    """Frames of lone bright points: how far headers are off and the Sun moves over the detector, pixels rms."""
+    rng = np.random.default_rng(seed)
+    places, heights = rng.uniform(15, 113, (number, 2)), rng.exponential(100, number) + 30
+    maps, truth = [], []
+    for k in range(12):
+        header, sun = rng.normal(0, off, 2), rng.normal(0, moved, 2)
+        seen = 20 + rng.normal(0, 2, SHAPE)
+        for (y, x), height in zip(places, heights, strict=True):
+            seen += height * np.exp(-((ROW - y + sun[1]) ** 2 + (COLUMN - x + sun[0]) ** 2) / 4.5)
+        made = small_map(seen)
+        x, y = np.array([made.meta["crval1"], made.meta["crval2"]]) + 4 * header
+        meta = made.meta.copy() | {"date-obs": f"2024-05-01T00:00:{k:02d}", "crval1": x, "crval2": y}
+        meta.pop("mjd-obs", None)
+        maps.append(sunpy.map.Map(seen, meta))
+        truth.append(sun - header)
+    return maps, np.array(truth)
+
+
+@pytest.mark.parametrize(("off", "moved"), [(3.0, 0.0), (3.0, 1.0), (3.0, 3.0)])
+@pytest.mark.parametrize("number", [5, 20, 60])
+def test_a_sun_that_stays_while_its_headers_jump_is_no_pattern(number, off, moved):
+    # Headers that jump by three pixels are what a sequence is aligned for: bright points are not the detector's.
+    maps, truth = spots(number, off, moved)
+    result = sunalign.align_sequence(maps, drift="remove")
+    error, claimed = errors(result, truth)
+    assert result.success
+    assert "fixed pattern" not in result.assumptions
+    assert error < 1.5 * claimed
+    assert error < 0.06, "pixels"
+
+
+def test_spots_that_stay_while_the_sun_moves_as_its_headers_have_it_are_left_out():
+    maps, truth = moving("small occulter", 1.0)
+    result = sunalign.align_sequence(maps, drift="remove")
+    assert "of the detector stay as they are while the Sun moves" in result.assumptions["fixed pattern"]
+    error, claimed = errors(result, truth)
+    assert error < min(0.03, claimed)

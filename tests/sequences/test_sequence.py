@@ -205,6 +205,29 @@ def test_map_sequences_have_it_as_a_method():
     )
 
 
+def test_a_map_sequence_in_an_order_of_its_own_keeps_it():
+    maps, truth = small_sequence(6)
+    order = [3, 1, 5, 0, 2, 4]
+    given = MapSequence(*(maps[k] for k in order), sortby=None)
+    aligned, result = given.align_to(drift="remove", return_result=True)
+    assert [image.date for image in aligned] == [maps[k].date for k in order]
+    assert all(new.data is old.data for new, old in zip(aligned, given, strict=True))
+    for new, old, row in zip(aligned, given, result.table, strict=True):
+        assert new.date.isot == row["date"].isot
+        assert new.meta["crval1"] - old.meta["crval1"] == pytest.approx(row["shift_x"].value, abs=1e-6)
+    assert np.abs(left_over(result, truth[order])).max() < 0.2
+
+
+def test_maps_beside_a_path_are_corrected(tmp_path):
+    maps, _ = small_sequence(4)
+    maps[1].save(tmp_path / "one.fits")
+    result = align([maps[0], tmp_path / "one.fits", *maps[2:]], drift="remove")
+    assert result.aligned[1] is None
+    for row in (0, 2, 3):
+        moved = result.aligned[row].meta["crval1"] - maps[row].meta["crval1"]
+        assert moved == pytest.approx(result.table["shift_x"][row].value, abs=1e-6)
+
+
 def test_a_template_and_pairs_agree_on_a_scene_that_does_not_change():
     maps, _ = small_sequence(20, noise=10)
     one, other = (shifts(align(maps, method=method)) for method in ("pairs", "template"))

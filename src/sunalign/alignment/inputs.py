@@ -22,6 +22,7 @@ __all__ = [
     "checked_overlap",
     "make_rng",
     "neglected",
+    "pair_of_limits",
     "prepare",
     "prepared_references",
 ]
@@ -84,7 +85,7 @@ def prepare(image: Image, mask: np.ndarray | None, limits: Limits | None, word: 
             )
         image = image.masked(mask)
     if limits is not None:
-        lower, upper = _pair_of_limits(limits, word)
+        lower, upper = pair_of_limits(limits, word)
         with np.errstate(invalid="ignore"):
             below = image.data < (-np.inf if lower is None else lower)
             image = image.masked(below | (image.data > (np.inf if upper is None else upper)))
@@ -103,7 +104,16 @@ def prepare(image: Image, mask: np.ndarray | None, limits: Limits | None, word: 
     return image
 
 
-def _pair_of_limits(limits: Any, word: str) -> Limits:
+def pair_of_limits(limits: Any, word: str) -> Limits:
+    """Check limits of intensity.
+
+    Parameters
+    ----------
+    limits : `tuple`
+        (lower, upper), `None` for no limit.
+    word : `str`
+        Whose they are: "target" or "reference".
+    """
     try:
         lower, upper = limits
         if lower is None or upper is None or lower < upper:

@@ -168,10 +168,12 @@ def time_epoch(header: Mapping[str, Any], ctype: str) -> Time | None:
     epoch = read_mjd(whole or _number(header, "MJDREF"), part, scale)
     if epoch is not None:
         return epoch
-    dates = read_dates(header)
-    return next(
-        (time for time in (dates.begin, read_date(card_of(header, "DATE-OBS"), scale)) if time is not None), None
-    )
+    begin = read_dates(header).begin
+    if begin is not None:
+        return begin
+    # IRIS has the second, and the beginning of the whole series in the third.
+    found = (read_date(card_of(header, key), scale) for key in ("DATE-OBS", "DATE_OBS", "STARTOBS"))
+    return next((time for time in found if time is not None), None)
 
 
 def _number(header: Mapping[str, Any], key: str) -> float:

@@ -238,9 +238,10 @@ class _Fit:
         last = np.inf
         for _ in range(_ROUNDS):
             self.solve()
-            if not self.told.any():
+            # Where the scene is noise at every wave number, nothing says where the frames are.
+            if not self.told.any() or not (weight := self.weight()).any():
                 return False
-            step = self._step()
+            step = self._step(weight)
             last = float(np.abs(step).max())
             self.at = self.at + step * min(1.0, _LARGEST_STEP / max(last, 1e-9))
             if last < _STILL:
@@ -261,8 +262,8 @@ class _Fit:
         floor = 1e-3 * float(np.median(self.noise[self.told]))
         return np.where(self.told, self.count * share / np.maximum(noise, floor), 0)
 
-    def _step(self) -> np.ndarray:
-        n, weight = len(self.spectra), self.weight()
+    def _step(self, weight: np.ndarray) -> np.ndarray:
+        n = len(self.spectra)
         pull = (np.conj(self.waves * self.scene) * self.left).imag
         gradient = np.stack([pull @ (weight * k) for k in self.k], axis=1)
         # What displacements and pattern can both explain counts for neither.

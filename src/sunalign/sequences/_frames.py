@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import os
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -159,6 +158,11 @@ def open_sequence(given: Any, choices: Mapping[str, Any] | None = None) -> Sourc
         Fewer than two frames that can be read, a frame without a date, two of one date, or two observers.
     """
     items, rebuild = _items(given)
+    if isinstance(given, (str, os.PathLike)) and (Path(given).is_dir() or set(str(given)) & set("*?[")):
+        raise AlignmentError(
+            f"Frames are a list of paths, and {given} is one directory or pattern; write "
+            f"sorted(pathlib.Path('directory').glob('*.fits'))."
+        )
     if len(items) < 2:
         raise AlignmentError(
             f"A sequence has two frames or more; {len(items) or 'none'} {'was' if len(items) == 1 else 'were'} given. "
@@ -202,7 +206,8 @@ def _items(given: Any) -> tuple[list[Any], Callable[[list[Any]], Any]]:
     if isinstance(given, MapSequence):
 
         def maps(new: list[Any]) -> Any:
-            return MapSequence(*new)
+            # As they were: it would sort them by their dates.
+            return MapSequence(*new, sortby=None)
 
         return list(given.maps), maps
     if isinstance(given, NDCubeSequenceBase):
@@ -268,8 +273,8 @@ def _opened(number: int, item: Any, choices: Mapping[str, Any]) -> SequenceFrame
     date = None
     if isinstance(item, NDCubeBase):
         image = spectral_image(item, **{key: value for key, value in choices.items() if key != "hdu"})
-        # What is left of a time axis knows better than the date of the whole.
-        date = _cube_date(item) or image.date
+        # That of what is left of a time axis, which knows better than the header of the whole.
+        date = image.date
         image = replace(image, name=image.name if image.name != "cube" else f"frame {number}")
         frame = Frame(image, date, image) if date is not None else None
     else:
@@ -327,29 +332,6 @@ def _refuse_truncated(path: Path) -> None:
 
 def _stamp(date: Time) -> str:
     return str(date.utc.isot)[:19]
-
-
-def _cube_date(cube: NDCubeBase) -> Time | None:
-    """Date of a cube cut from one with a time axis: what is left of that axis."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        dropped = getattr(cube.wcs.low_level_wcs, "dropped_world_dimensions", None) or {}
-        for kind, value in zip(dropped.get("world_axis_physical_types", ()), dropped.get("value", ()), strict=False):
-            if kind == "time":
-                return _as_time(dropped, value)
-        coords = getattr(cube, "global_coords", {})
-        for name in coords:
-            if isinstance(coords[name], Time):
-                return coords[name]
-    return None
-
-
-def _as_time(dropped: Mapping[str, Any], value: Any) -> Time | None:
-    for entry in dropped.get("world_axis_object_classes", {}).values():
-        if isinstance(entry[0], type) and issubclass(entry[0], Time):
-            made = entry[3](value) if len(entry) > 3 else entry[0](value, *entry[1], **entry[2])
-            return made if isinstance(made, Time) else None
-    return None
 
 
 def _refuse_same_dates(frames: Sequence[SequenceFrame]) -> None:

@@ -19,9 +19,12 @@ __all__ = ["detector_pattern", "lasting_hot_pixels"]
 _FRAMES, _MOVED, _SMOOTH = 24, 8.0, 3.0
 _LEAST = 6  # Frames of which a median says something.
 
-#: A spot is one by its steadiness, and counts if it stands out of the scene's own detail.
-_STEADY, _STRONG = 5.0, 1.0
+#: A spot is one by its steadiness, there and in time, and counts if it stands out of the scene's own detail.
+_STEADY, _STRONG, _LASTING = 5.0, 1.0, 2.0
 _LARGEST_SHARE = 0.2
+
+#: Working pixels by which headers may be off and still tell where the scene goes.
+_NEAR = 4
 
 #: Side of the part that is looked at first for hot pixels, and the share of it from which they are worth a mask.
 _PATCH, _WORTH = 128, 5e-4
@@ -84,11 +87,15 @@ def detector_pattern(
     if np.hypot(*np.ptp(origin, axis=0)) < _MOVED:
         return None
     factor = placings[some[0]].factor  # type: ignore[union-attr]
-    chosen = [some[i] for i in np.unique(np.linspace(0, len(some) - 1, _FRAMES).astype(int))]
-    details = [d for d in (_detail(frames[k], factor, prepare) for k in chosen) if d is not None]
-    if len(details) < _LEAST:
+    chosen = [int(i) for i in np.unique(np.linspace(0, len(some) - 1, _FRAMES).astype(int))]
+    found = {i: d for i in chosen if (d := _detail(frames[some[i]], factor, prepare)) is not None}
+    if len(found) < _LEAST:
         return None
-    return _spots(np.array(details), factor, shapes[0])
+    details = np.array(list(found.values()))
+    spots = _spots(details)
+    if spots is None or not _moves_by_its_headers(np.where(spots, 0, details), origin[list(found)]):
+        return None
+    return _unbinned(spots, factor, shapes[0])
 
 
 def _detail(frame: SequenceFrame, factor: int, prepare: object) -> np.ndarray | None:
@@ -100,15 +107,48 @@ def _detail(frame: SequenceFrame, factor: int, prepare: object) -> np.ndarray | 
     return image.data - ndimage.gaussian_filter(image.data, _SMOOTH)
 
 
-def _spots(details: np.ndarray, factor: int, shape: tuple[int, int]) -> np.ndarray | None:
+def _spots(details: np.ndarray) -> np.ndarray | None:
     median = np.median(details, axis=0)
     usual = 1.4826 * float(np.median(np.abs(median - np.median(median))))
     own = 1.4826 * float(np.median(np.abs(details - np.median(details, axis=(1, 2), keepdims=True))))
-    spots = np.abs(median) > max(_STEADY * usual, _STRONG * own)
+    # What stays is there in all frames; a large and bright structure that passes by is not.
+    varies = 1.4826 * np.median(np.abs(details - median), axis=0)
+    spots = np.abs(median) > np.maximum(max(_STEADY * usual, _STRONG * own), _LASTING * varies)
     # The foot of a spot too, which does not reach the limit itself.
     spots = ndimage.binary_dilation(spots, iterations=2)
-    if not spots.any() or spots.mean() > _LARGEST_SHARE:
-        return None
+    return spots if spots.any() and spots.mean() <= _LARGEST_SHARE else None
+
+
+def _moves_by_its_headers(details: np.ndarray, origin: np.ndarray) -> bool:
+    """Whether what is left without the spots moves over the detector as the headers have it.
+
+    Where it does not, the headers are off, which is what a sequence is aligned for: the Sun itself may be what stays.
+    """
+    ny, nx = details.shape[1:]
+    first, second = np.triu_indices(len(details), 1)
+    apart = np.rint(origin[first] - origin[second]).astype(int)
+    far = np.hypot(*apart.T)
+    pairs = np.flatnonzero((far >= _MOVED) & (np.abs(apart) < np.array([nx, ny]) / 2).all(axis=1))
+    pairs = pairs[np.argsort(far[pairs], kind="stable")][:_FRAMES]
+    if not len(pairs):
+        return False
+    spectra = np.fft.rfft2(details)
+    moving, still = np.zeros((ny, nx)), np.zeros((ny, nx))
+    for k in pairs:
+        surface = np.fft.irfft2(np.conj(spectra[first[k]]) * spectra[second[k]], (ny, nx))
+        surface /= surface.std() or 1.0
+        still += surface
+        # Where the headers have the maximum comes to be pixel (0, 0).
+        moving += np.roll(surface, (-apart[k, 1], -apart[k, 0]), axis=(0, 1))
+    return _middle_height(moving) > max(_STEADY * float(moving.std()), _middle_height(still))
+
+
+def _middle_height(surface: np.ndarray) -> float:
+    """Maximum next to pixel (0, 0)."""
+    return float(np.roll(surface, (_NEAR, _NEAR), axis=(0, 1))[: 2 * _NEAR + 1, : 2 * _NEAR + 1].max())
+
+
+def _unbinned(spots: np.ndarray, factor: int, shape: tuple[int, int]) -> np.ndarray:
     whole = np.zeros(shape, bool)
     fine = np.repeat(np.repeat(spots, factor, axis=0), factor, axis=1)
     whole[: fine.shape[0], : fine.shape[1]] = fine[: shape[0], : shape[1]]

@@ -39,6 +39,12 @@ def free_names(fit: str | Sequence[str]) -> tuple[str, ...]:
     ----------
     fit : `str` or sequence of `str`
     """
+    for word in ("drift", "height"):
+        if word in ([fit] if isinstance(fit, str) else fit):
+            raise AlignmentError(
+                f"'fit' of a sequence has no parameter {word!r}: every frame is one image of one time. Choose among "
+                f"shift, scale and rotation, or fit it frame by frame with sunalign.align()."
+            )
     return tuple(free_parameters(fit))
 
 

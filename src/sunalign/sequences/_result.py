@@ -37,7 +37,7 @@ class SequenceResult:
     ----------
     aligned : object
         The frames with corrected coordinates, as they were given; for paths those of the files that were written, or
-        `None` where none was asked for.
+        `None` where none was asked for, also in the place of a path among maps.
     table : `~astropy.table.QTable`
         One row a frame, in the order given: frame, date, shift_x, shift_y and what else was fitted, each followed by
         its 1-sigma error, n_pairs, closure (root mean square residual of its pairs, in their standard deviations),

@@ -16,7 +16,7 @@ import astropy.units as u
 from sunpy import log
 
 from sunalign.abc import Metric, Optimizer
-from sunalign.alignment.inputs import checked_jobs
+from sunalign.alignment.inputs import checked_jobs, pair_of_limits
 from sunalign.exceptions import AlignmentDoubtError, AlignmentError, warn_user
 from sunalign.geometry.coordinates import ARCSEC
 from sunalign.geometry.dates import seconds_between
@@ -147,6 +147,11 @@ def align_sequence(
     True
     """
     _check(method, drift, on_doubt, max_lag, anchor_every, max_shift)
+    if anchor_every is not None and reference is None:
+        raise ValueError("'anchor_every' is for frames that are compared with a reference, and none was given.")
+    if target_limits is not None:
+        target_limits = pair_of_limits(target_limits, "target")
+    free = free_names(fit)
     n_jobs = checked_jobs(n_jobs)
     check_options(metric, optimizer, {k: v for k, v in options.items() if k not in _TAKEN}, {*_KEYWORDS, *_TAKEN})
     choices = {key: options.pop(key) for key in (*CHOICES, "hdu") if key in options}
@@ -169,7 +174,7 @@ def align_sequence(
     def again(moved: np.ndarray) -> list[Any]:
         return reload(sources.frames, loaded.placings, loaded.prepare, moved, {}, n_jobs, progress)
 
-    plain = free_names(fit) == ("shift_x", "shift_y") and (metric, optimizer) == ("ncc", "coarse-to-fine")
+    plain = free == ("shift_x", "shift_y") and (metric, optimizer) == ("ncc", "coarse-to-fine")
     estimator: Estimator
     if not isinstance(method, str):
         estimator = method
@@ -226,11 +231,12 @@ def _corrected(sources: Sources, result: SequenceResult, paths: Any, progress: A
             {frame.number: frame.window for frame in sources.frames if frame.window is not None},
             progress,
         )
-    if any(isinstance(item, (str, os.PathLike)) for item in sources.items):
+    of_file = [isinstance(item, (str, os.PathLike)) for item in sources.items]
+    if all(of_file):
         return None
     return sources.rebuild(
         [
-            corrected_item(item, correction, result.provenance(row))
+            None if of_file[row] else corrected_item(item, correction, result.provenance(row))
             for row, (item, correction) in enumerate(zip(sources.items, result.corrections, strict=True))
         ]
     )
