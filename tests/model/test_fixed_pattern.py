@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from sunalign.model.fixed_pattern import moved_scene, other_sizes
-from sunalign.testing.helpers import smooth_image
+from sunalign.model.fixed_pattern import moved_scene, other_sizes, pull_of_defects
+from sunalign.testing.helpers import small_problem, smooth_image
 
 WIDE = 10 * smooth_image((160, 160), seed=2, smoothness=2.5)
 REACH = 12
@@ -46,6 +46,15 @@ def test_what_stays_on_its_pixels_does_not_count(seed):
     dim = 5 * WIDE.std() * np.hypot(*(np.indices(target.shape) / 60 - 1)) ** 2
     found = other_sizes(reference + hot - dim, target + hot - dim, np.zeros(2), REACH)
     assert found == pytest.approx(5, abs=0.5)
+
+
+def test_pixels_of_pull_are_variances_of_the_shifts_alone():
+    case = small_problem(fit=("shift", "scale"))  # of pixels of 4 arcsec
+    pull = pull_of_defects(case.problem, case.truth, 0.5)
+    assert case.problem.names == ("shift_x", "shift_y", "scale_x", "scale_y")
+    np.testing.assert_allclose(pull, np.diag([4.0, 4.0, 0.0, 0.0]), rtol=0.05)
+    for nothing in (0.0, 0.01, np.nan):
+        assert not pull_of_defects(case.problem, case.truth, nothing).any()
 
 
 def test_images_too_small_or_empty_say_nothing():

@@ -18,7 +18,7 @@ from sunalign.model.noise import gaussian_smoothed
 from sunalign.model.problem import Problem
 from sunalign.model.reference import ImageReference
 
-__all__ = ["Detector", "fixed_pattern", "moved_scene", "other_sizes"]
+__all__ = ["Detector", "fixed_pattern", "moved_scene", "other_sizes", "pull_of_defects"]
 
 _STRAIGHT = 1.0  # Pixel by which a grid may be turned or stretched against the other, from end to end of the field.
 _LARGEST = 362  # Pixels along each side of the part that is looked at.
@@ -34,6 +34,7 @@ _WIDE = 15  # and narrower than two means over so many.
 _NEAR = 3  # Pixels within which its error says how far one answer may be from the other, and not the scores.
 _SAME = 60.0  # Pixels of that which say the same.
 _ALIKE = 0.5  # Correlation of it at the answer beyond which no other place is looked for.
+_SLOPES = 0.05  # Pixels to which slopes say where structure of middle size is, in images without noise.
 _BLOCK = 24  # Pixels over which what that leaves is taken to be correlated.
 
 
@@ -85,7 +86,7 @@ def fixed_pattern(problem: Problem, x: np.ndarray, reach: float) -> Detector:
     lag = _pixels_apart(problem, x)
     if lag is None:
         return Detector()
-    pixel = float(np.sqrt(np.abs(np.linalg.det(problem.pixel_on_sky(x)))))
+    pixel = _pixel(problem, x)
     whole = np.rint(lag)
     reference, target = _centre_of(_sample_aside(problem, x, lag - whole), problem.target.data)
     n = int(np.ceil(reach / pixel))
@@ -94,6 +95,34 @@ def fixed_pattern(problem: Problem, x: np.ndarray, reach: float) -> Detector:
         # The answer is off the detector's pixels, and what is left over is on them: it is the pattern, not the scene.
         share = 0.0
     return Detector(share, other_sizes(reference, target, lag - whole, n))
+
+
+def pull_of_defects(problem: Problem, x: np.ndarray, pixels: float) -> np.ndarray:
+    """Covariance, in arcsec², of what defects of a detector may still pull the shifts of an answer by.
+
+    Parameters
+    ----------
+    problem : `~sunalign.model.problem.Problem`
+        As it is compared.
+    x : `numpy.ndarray`, shape (p,)
+        The answer.
+    pixels : `float`
+        How far from it structure of another size asks for it to be; see `Detector.other_sizes`.
+
+    Returns
+    -------
+    `numpy.ndarray`, shape (p, p)
+    """
+    if not pixels > _SLOPES:
+        return np.zeros((len(x), len(x)))
+    fine = problem.whole if problem.whole is not None else problem
+    variance = (pixels * _pixel(fine, x)) ** 2
+    return np.diag([variance if name.startswith("shift") else 0.0 for name in problem.names])
+
+
+def _pixel(problem: Problem, x: np.ndarray) -> float:
+    """Side of a pixel of the target on the sky, in arcsec."""
+    return float(np.sqrt(np.abs(np.linalg.det(problem.pixel_on_sky(x)))))
 
 
 def _pixels_apart(problem: Problem, x: np.ndarray) -> np.ndarray | None:
