@@ -347,6 +347,21 @@ def test_columns_of_a_raster_cube_whose_time_is_in_minutes():
     assert cubes[0].step
 
 
+@pytest.mark.parametrize("as_map", [True, False])
+def test_a_frame_with_the_header_of_its_sequence_is_taken_for_the_first_and_says_so(as_map):
+    cube = sequence()
+    header = dict(cube.meta) | {"NAXIS": 3, "NAXIS1": 8, "NAXIS2": 7, "NAXIS3": 6}
+    for later, expected in ((0, "00:00:00"), (4, "02:00:00")):
+        cards = header | {"CRPIX3": 1.0 - later}
+        image = to_image(sunpy.map.Map(cube.data[4], cards) if as_map else (cube.data[4], cards))
+        with pytest.warns(SunalignUserWarning, match=r"sequence of 6 \(NAXIS3\).* first.* CRPIX3"):
+            times = image.times
+        assert abs((times.at(0.0) - Time(f"2024-10-17T{expected}")).to_value(u.s)) < 1e-3
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", SunalignUserWarning)
+        assert to_image((cube.data[4], header | {"NAXIS3": 1})).times is not None
+
+
 def test_a_sequence_without_a_zero_of_time_has_no_dates_and_is_a_sequence_still():
     cube = sequence(anchor="OBJECT")
     del cube.meta["DATE-OBS"]
