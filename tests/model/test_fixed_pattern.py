@@ -36,6 +36,26 @@ def test_an_answer_that_is_right_in_noise_is_not_told_otherwise(seed):
     assert other_sizes(reference, target, np.array([0.4, -0.3]), REACH) == 0
 
 
+@pytest.mark.parametrize("widths", [(2.0, 0.0), (0.0, 2.0), (4.0, 0.0), (0.0, 4.0)])
+@pytest.mark.parametrize("apart", [(0.5, -0.4), (0.5, 0.5), (-0.3, 0.1)])
+def test_an_answer_that_is_right_is_not_told_otherwise_by_another_sharpness(apart, widths):
+    reference, target = pair(apart[1], apart[0], noise=0.05)
+    reference, target = (
+        ndimage.gaussian_filter(image, w) for image, w in zip((reference, target), widths, strict=True)
+    )
+    assert other_sizes(reference, target, np.array([-apart[0], -apart[1]]), REACH) < 0.02
+
+
+@pytest.mark.parametrize("gap", [4, 8, 30])
+@pytest.mark.parametrize("both", [True, False])
+def test_an_answer_that_is_right_is_not_told_otherwise_by_gaps(gap, both):
+    reference, target = pair(-0.4, 0.5, noise=0.05)
+    missing = (np.indices(target.shape)[0] // gap) % 2 > 0
+    target = np.where(missing, np.nan, target)
+    reference = np.where(missing & both, np.nan, reference)
+    assert other_sizes(reference, target, np.array([-0.5, 0.4]), REACH) < 0.05
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_what_stays_on_its_pixels_does_not_count(seed):
     rng = np.random.default_rng(seed)
