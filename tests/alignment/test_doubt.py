@@ -160,6 +160,24 @@ def test_what_defects_and_vignetting_hold_is_doubted_in_any_noise(pattern, snr, 
     assert wrong < 0.6 or not result.success, wrong
 
 
+@pytest.mark.parametrize("moved", [(0.5, 0.0), (0.5, -0.5), (1.5, 1.0), (5.5, 0.0)])
+@pytest.mark.parametrize("snr", [10, 20, 60])
+@pytest.mark.parametrize("pattern", [*DEFECTS, "columns"])
+def test_what_defects_pull_an_answer_by_is_in_its_error(pattern, snr, moved):
+    rng, scene = np.random.default_rng(5), ndimage.zoom(sun(5, 160), 2, order=3)
+    y, x = np.mgrid[:128, :128]
+    columns = {"columns": lambda y, x, rng: 0.3 * rng.normal(size=(1, x.shape[1]))}
+    sensitivity = 1 + (DEFECTS | columns)[pattern](y, x, rng)
+    steps = [(0, 0), tuple(int(2 * pixels) for pixels in moved)]
+    images = [binned(middle(scene, 256, *by), 2) * sensitivity for by in steps]
+    result = sunalign.align(
+        *(small_map(image + 100 / snr * rng.normal(size=image.shape)) for image in images), on_doubt="ignore"
+    )
+    wrong = np.abs(shift_of(result) / 4 + moved)
+    sigma = np.array([result.correction.errors[name] for name in ("shift_x", "shift_y")]) / 4
+    assert not result.success or (wrong < np.maximum(4 * sigma, 0.07)).all(), (wrong, sigma)
+
+
 @pytest.mark.parametrize("snr", [3, 20])
 @pytest.mark.parametrize("pattern", DEFECTS)
 def test_a_scene_that_did_not_move_is_not_doubted_for_its_defects(pattern, snr, monkeypatch):

@@ -319,6 +319,49 @@ def test_a_frame_out_of_a_sequence_has_its_own_time(items, ctype, anchor, scale)
     assert image.times.origin.endswith("of the cube")
 
 
+@pytest.mark.parametrize("items", SLICES)
+@pytest.mark.parametrize("anchor", ["DATEREF", "MJDREF", "DATE-BEG"])
+@pytest.mark.parametrize("scale", ["utc", "tai", "gps"])
+@pytest.mark.parametrize("unit", ["min", "h", "d"])
+def test_a_time_axis_counts_in_its_own_unit(items, anchor, scale, unit):
+    cards = {"CUNIT3": unit, "CDELT3": (CADENCE * u.s).to_value(unit), "CRVAL3": (60 * u.s).to_value(unit)}
+    counted, minutes = (sequence(scale.upper(), anchor, **more) for more in ({"CRVAL3": 60.0}, cards))
+    for item in items:
+        counted, minutes = counted[item], minutes[item]
+    assert abs((to_image(minutes).date - to_image(counted).date).to_value(u.s)) < 1e-3
+    if scale == "utc":
+        expected = Time("2024-10-17T00:01:00") + 4 * CADENCE * u.s
+        assert abs((to_image(minutes).date - expected).to_value(u.s)) < 1e-3
+
+
+def test_columns_of_a_raster_cube_whose_time_is_in_minutes():
+    header = fits.getheader(RASTER, 0)
+    cubes = []
+    for unit in ("s", "min"):
+        per = u.Unit(unit).to(u.s)
+        new = header.copy()
+        new.update({"CUNIT4": unit, "CDELT4": header["CDELT4"] / per, "CRVAL4": header["CRVAL4"] / per})
+        new["PC4_1"] = header["PC4_1"]
+        cubes.append(to_image(NDCube(np.ones((20, 30)), wcs=wcs_of(new)[0, 0], meta=header)).times)
+    np.testing.assert_allclose((cubes[1].at(np.arange(30)) - cubes[0].at(np.arange(30))).to_value(u.s), 0, atol=1e-3)
+    assert cubes[0].step
+
+
+@pytest.mark.parametrize("as_map", [True, False])
+def test_a_frame_with_the_header_of_its_sequence_is_taken_for_the_first_and_says_so(as_map):
+    cube = sequence()
+    header = dict(cube.meta) | {"NAXIS": 3, "NAXIS1": 8, "NAXIS2": 7, "NAXIS3": 6}
+    for later, expected in ((0, "00:00:00"), (4, "02:00:00")):
+        cards = header | {"CRPIX3": 1.0 - later}
+        image = to_image(sunpy.map.Map(cube.data[4], cards) if as_map else (cube.data[4], cards))
+        with pytest.warns(SunalignUserWarning, match=r"sequence of 6 \(NAXIS3\).* first.* CRPIX3"):
+            times = image.times
+        assert abs((times.at(0.0) - Time(f"2024-10-17T{expected}")).to_value(u.s)) < 1e-3
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", SunalignUserWarning)
+        assert to_image((cube.data[4], header | {"NAXIS3": 1})).times is not None
+
+
 def test_a_sequence_without_a_zero_of_time_has_no_dates_and_is_a_sequence_still():
     cube = sequence(anchor="OBJECT")
     del cube.meta["DATE-OBS"]

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from sunalign.model.fixed_pattern import moved_scene, other_sizes
-from sunalign.testing.helpers import smooth_image
+from sunalign.model.fixed_pattern import moved_scene, other_sizes, pull_of_defects
+from sunalign.testing.helpers import small_problem, smooth_image
 
 WIDE = 10 * smooth_image((160, 160), seed=2, smoothness=2.5)
 REACH = 12
@@ -36,6 +36,26 @@ def test_an_answer_that_is_right_in_noise_is_not_told_otherwise(seed):
     assert other_sizes(reference, target, np.array([0.4, -0.3]), REACH) == 0
 
 
+@pytest.mark.parametrize("widths", [(2.0, 0.0), (0.0, 2.0), (4.0, 0.0), (0.0, 4.0)])
+@pytest.mark.parametrize("apart", [(0.5, -0.4), (0.5, 0.5), (-0.3, 0.1)])
+def test_an_answer_that_is_right_is_not_told_otherwise_by_another_sharpness(apart, widths):
+    reference, target = pair(apart[1], apart[0], noise=0.05)
+    reference, target = (
+        ndimage.gaussian_filter(image, w) for image, w in zip((reference, target), widths, strict=True)
+    )
+    assert other_sizes(reference, target, np.array([-apart[0], -apart[1]]), REACH) < 0.02
+
+
+@pytest.mark.parametrize("gap", [4, 8, 30])
+@pytest.mark.parametrize("both", [True, False])
+def test_an_answer_that_is_right_is_not_told_otherwise_by_gaps(gap, both):
+    reference, target = pair(-0.4, 0.5, noise=0.05)
+    missing = (np.indices(target.shape)[0] // gap) % 2 > 0
+    target = np.where(missing, np.nan, target)
+    reference = np.where(missing & both, np.nan, reference)
+    assert other_sizes(reference, target, np.array([-0.5, 0.4]), REACH) < 0.05
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_what_stays_on_its_pixels_does_not_count(seed):
     rng = np.random.default_rng(seed)
@@ -46,6 +66,15 @@ def test_what_stays_on_its_pixels_does_not_count(seed):
     dim = 5 * WIDE.std() * np.hypot(*(np.indices(target.shape) / 60 - 1)) ** 2
     found = other_sizes(reference + hot - dim, target + hot - dim, np.zeros(2), REACH)
     assert found == pytest.approx(5, abs=0.5)
+
+
+def test_pixels_of_pull_are_variances_of_the_shifts_alone():
+    case = small_problem(fit=("shift", "scale"))  # of pixels of 4 arcsec
+    pull = pull_of_defects(case.problem, case.truth, 0.5)
+    assert case.problem.names == ("shift_x", "shift_y", "scale_x", "scale_y")
+    np.testing.assert_allclose(pull, np.diag([4.0, 4.0, 0.0, 0.0]), rtol=0.05)
+    for nothing in (0.0, 0.01, np.nan):
+        assert not pull_of_defects(case.problem, case.truth, nothing).any()
 
 
 def test_images_too_small_or_empty_say_nothing():

@@ -6,6 +6,7 @@ import signal
 from dataclasses import dataclass, replace
 
 import cloudpickle
+import joblib
 import numpy as np
 import pytest
 
@@ -35,6 +36,19 @@ def pool():
 def with_metric(metric):
     case = small_problem(noise=3.0)
     return case._replace(problem=replace(case.problem, metric=metric))
+
+
+# Others in the same process.
+
+
+def test_joblib_can_be_used_afterwards_and_before():
+    case = small_problem(noise=3.0)
+    for _ in range(2):
+        with case.objective(n_jobs=2) as objective:
+            scores = objective.many(POINTS)
+        assert joblib.Parallel(n_jobs=2)(joblib.delayed(abs)(-number) for number in range(4)) == [0, 1, 2, 3]
+    with case.objective() as objective:
+        assert list(scores) == list(objective.many(POINTS))
 
 
 # The answer.

@@ -14,6 +14,7 @@ from sunalign.abc import Metric, Plugin, SupportsJudgement
 from sunalign.alignment.climb import Climb, Images
 from sunalign.correction import Correction
 from sunalign.exceptions import AlignmentDoubtError, warn_user
+from sunalign.model.fixed_pattern import pull_of_defects
 from sunalign.model.quality import Quality, assess, covariance
 from sunalign.model.surface import SearchSurface
 from sunalign.registry import KINDS, name_of
@@ -69,7 +70,7 @@ def judge(climbed: Climb, wavering: np.ndarray | float = 0.0) -> Judgement:
     problem, space = climbed.model.problem, climbed.model.space
     found = climbed.found
     quality, surface = assess(problem, space, found.x)
-    errors = covariance(problem, space, found.x) + wavering
+    errors = covariance(problem, space, found.x) + wavering + pull_of_defects(problem, found.x, quality.other_sizes)
     sigmas = np.sqrt(np.diag(errors))
     quality = quality.with_errors(problem.names, sigmas)
     one_sigma = dict(zip(problem.names, sigmas.tolist(), strict=True))

@@ -76,6 +76,9 @@ _ROUNDING = 1.0
 #: The same between a date and a number of days, which may have no more than four decimals.
 _ROUNDING_OF_DAYS = 5.0
 
+#: Seconds that an exposure takes at most.
+_EXPOSED = 86400.0
+
 # These forms may have a time of day behind them: the last group.
 _OLD_FITS = re.compile(r"(\d\d)/(\d\d)/(\d\d)(?:[T ]+(\d.*))?$")
 _DAY_MONTH_YEAR = re.compile(r"(\d{1,2})-([A-Za-z]{3})-(\d\d|\d{4})(?:[T ]+(\d.*))?$")
@@ -373,6 +376,10 @@ def _contradictions(
     if limit is not None and (early or (late and best not in _END)):
         side = "before" if early else "after"
         return [f"{best} = {header[best]!r}, which is {side} its {limit} = {header[limit]!r}; {best} is used"]
+    observed = next((name for name in ("DATE-OBS", "DATE_OBS") if name in readings), best)
+    # Without an end there is no other sign of it; nothing of which one date is said takes a day.
+    if end is None and abs(seconds_between(readings[observed].time, readings[best].time)) > _EXPOSED:
+        return [f"{best} = {header[best]!r}, which is days from its {observed} = {header[observed]!r}; {best} is used"]
     return []
 
 

@@ -205,7 +205,7 @@ def _world_times(image: Image) -> tuple[Time, tuple[int, ...], str] | None:
     for axis, index in zip(axes, indices, strict=True):
         pixels[axis] = index
     times = _as_time(wcs, np.asarray(wcs.pixel_to_world_values(*pixels)[worlds[0]]), worlds[0])
-    return None if times is None else (_anchored(times, image), axes, "the time axis")
+    return None if times is None else (_anchored(_in_its_unit(times, image), image), axes, "the time axis")
 
 
 def _extra_times(image: Image) -> tuple[Time, tuple[int, ...], str] | None:
@@ -246,7 +246,10 @@ def _global_times(image: Image) -> tuple[Time, tuple[int, ...], str] | None:
     names = sorted(times, key=lambda name: (name != "time", kinds.get(name) != "time"))
     if not names:
         return None
-    return _anchored(times[names[0]], image), (), f"the global coordinate {names[0]!r}"
+    time = times[names[0]]
+    if names[0] in _dropped(image.source.wcs.low_level_wcs):
+        time = _in_its_unit(time, image)
+    return _anchored(time, image), (), f"the global coordinate {names[0]!r}"
 
 
 def _listed_times(image: Image, x: _Column) -> Time | None:
@@ -274,6 +277,30 @@ def _as_time(wcs: BaseLowLevelWCS, values: np.ndarray, world: int) -> Time | Non
         else:
             made = make(values, *arguments, **keywords)
     return made if isinstance(made, Time) else None
+
+
+def _dropped(wcs: BaseLowLevelWCS) -> set[str]:
+    """Names under which ndcube keeps the world axes that were cut away."""
+    known = getattr(wcs, "dropped_world_dimensions", {})
+    names, kinds = (known.get(f"world_axis_{key}", []) for key in ("names", "physical_types"))
+    return {str(name or kind) for name, kind in zip(names, kinds, strict=True)}
+
+
+def _in_its_unit(times: Time, image: Image) -> Time:
+    """Times of a FITS time axis as its CUNIT has them: astropy takes minutes, hours and days for seconds."""
+    core = unwrapped(image.source.wcs.low_level_wcs)[0]
+    worlds = [i for i, name in enumerate(core.world_axis_physical_types) if name == "time"]
+    if not isinstance(core, WCS) or len(worlds) != 1:
+        return times
+    unit = u.Unit(core.world_axis_units[worlds[0]] or "s")
+    made = _as_time(core, np.arange(2.0), worlds[0])
+    if made is None or not unit.is_equivalent(u.s):
+        return times
+    with warnings.catch_warnings():
+        # See `_as_time`.
+        warnings.simplefilter("ignore", ErfaWarning)
+        factor = float(unit.to(u.s) / (made[1] - made[0]).to_value(u.s))
+        return times if abs(factor - 1) < 1e-6 else made[0] + (times - made[0]) * factor
 
 
 def _anchored(times: Time, image: Image) -> Time:

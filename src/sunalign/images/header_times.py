@@ -115,6 +115,8 @@ def _axis_times(header: Mapping[str, Any], image: Image) -> StepTimes | None:
             f"The time of {image.name} runs along the slit (PC{axis}_{y} = {_slope(header, axis, y):g} s a pixel); "
             f"only rasters with one time for every column can be aligned."
         )
+    if own and not by_x and not isinstance(image.source, NDCubeBase):
+        _tell_of_frames(header, image, axis)
     size = _column_size(header, image, x, y)
     seconds = (
         unit * float(card_of(header, f"CRVAL{axis}", 0.0))
@@ -129,6 +131,17 @@ def _axis_times(header: Mapping[str, Any], image: Image) -> StepTimes | None:
     )
     _check_span(times, image)
     return times
+
+
+def _tell_of_frames(header: Mapping[str, Any], image: Image, axis: int) -> None:
+    """Warn where the header is that of a sequence, of which the image may be any frame."""
+    frames = _number(header, f"NAXIS{axis}")
+    if frames > 1:
+        warn_user(
+            f"{image.name} has the header of a sequence of {frames:.0f} (NAXIS{axis}), which does not say "
+            f"which of them it is; it is taken to be the first. Take n off CRPIX{axis} for frame n, counted from 0, "
+            f"or give the frame of an NDCube."
+        )
 
 
 def _column_size(header: Mapping[str, Any], image: Image, x: int, y: int) -> int:

@@ -18,7 +18,7 @@ from sunalign.model.noise import gaussian_smoothed
 from sunalign.model.problem import Problem
 from sunalign.model.reference import ImageReference
 
-__all__ = ["Detector", "fixed_pattern", "moved_scene", "other_sizes"]
+__all__ = ["Detector", "fixed_pattern", "moved_scene", "other_sizes", "pull_of_defects"]
 
 _STRAIGHT = 1.0  # Pixel by which a grid may be turned or stretched against the other, from end to end of the field.
 _LARGEST = 362  # Pixels along each side of the part that is looked at.
@@ -30,10 +30,12 @@ _COVERED = 0.5  # Part of the common pixels that two opposite shifts have to lea
 _ON_PIXELS = 1.5  # Pixels from the detector's own within which a pattern holds an answer.
 _PART = 192  # Pixels along each side that are asked for structure of middle size:
 _NARROW = 1.5  # wider than a Gaussian of this standard deviation in pixels,
+_REACHED = 3  # Pixels that the narrow Gaussian reaches.
 _WIDE = 15  # and narrower than two means over so many.
 _NEAR = 3  # Pixels within which its error says how far one answer may be from the other, and not the scores.
 _SAME = 60.0  # Pixels of that which say the same.
 _ALIKE = 0.5  # Correlation of it at the answer beyond which no other place is looked for.
+_SLOPES = 0.02  # Pixels to which slopes say where structure of middle size is, in images without noise.
 _BLOCK = 24  # Pixels over which what that leaves is taken to be correlated.
 
 
@@ -85,7 +87,7 @@ def fixed_pattern(problem: Problem, x: np.ndarray, reach: float) -> Detector:
     lag = _pixels_apart(problem, x)
     if lag is None:
         return Detector()
-    pixel = float(np.sqrt(np.abs(np.linalg.det(problem.pixel_on_sky(x)))))
+    pixel = _pixel(problem, x)
     whole = np.rint(lag)
     reference, target = _centre_of(_sample_aside(problem, x, lag - whole), problem.target.data)
     n = int(np.ceil(reach / pixel))
@@ -94,6 +96,34 @@ def fixed_pattern(problem: Problem, x: np.ndarray, reach: float) -> Detector:
         # The answer is off the detector's pixels, and what is left over is on them: it is the pattern, not the scene.
         share = 0.0
     return Detector(share, other_sizes(reference, target, lag - whole, n))
+
+
+def pull_of_defects(problem: Problem, x: np.ndarray, pixels: float) -> np.ndarray:
+    """Covariance, in arcsec², of what defects of a detector may still pull the shifts of an answer by.
+
+    Parameters
+    ----------
+    problem : `~sunalign.model.problem.Problem`
+        As it is compared.
+    x : `numpy.ndarray`, shape (p,)
+        The answer.
+    pixels : `float`
+        How far from it structure of another size asks for it to be; see `Detector.other_sizes`.
+
+    Returns
+    -------
+    `numpy.ndarray`, shape (p, p)
+    """
+    if not pixels > _SLOPES:
+        return np.zeros((len(x), len(x)))
+    fine = problem.whole if problem.whole is not None else problem
+    variance = (pixels * _pixel(fine, x)) ** 2
+    return np.diag([variance if name.startswith("shift") else 0.0 for name in problem.names])
+
+
+def _pixel(problem: Problem, x: np.ndarray) -> float:
+    """Side of a pixel of the target on the sky, in arcsec."""
+    return float(np.sqrt(np.abs(np.linalg.det(problem.pixel_on_sky(x)))))
 
 
 def _pixels_apart(problem: Problem, x: np.ndarray) -> np.ndarray | None:
@@ -183,7 +213,7 @@ def other_sizes(reference: np.ndarray, target: np.ndarray, aside: np.ndarray, re
         Pixels that the scene may be from it.
     """
     part = tuple(slice(max((size - _PART) // 2, 0), (size + _PART) // 2) for size in target.shape)
-    reference, target = (_of_middle_size(image[part]) for image in (reference, target))
+    reference, target = _of_middle_size(reference[part], aside), _of_middle_size(target[part])
     missing = np.isnan(reference) | np.isnan(target)
     n, (my, mx) = int(np.count_nonzero(~missing)), (min(reach, size // 4) for size in target.shape)
     if n < _LEAST or min(my, mx) < 1:
@@ -200,7 +230,7 @@ def other_sizes(reference: np.ndarray, target: np.ndarray, aside: np.ndarray, re
         more = np.clip(np.rint(between), -_NEAR, _NEAR).astype(int)
         row, column = row + int(more[1]), column + int(more[0])
         between, covariance = _between_pixels(_moved_by(reference, row, column), target)
-    apart = np.array([column, row]) + between - aside
+    apart = np.array([column, row]) + between
     distance = float(np.hypot(*apart))
     sigma = np.sqrt(max(apart @ covariance @ apart, 0.0)) / distance if distance else 0.0
     return distance if distance > _SIGMAS * sigma else 0.0
@@ -220,8 +250,12 @@ def _far_top(
     return (row, column) if height - other > _SIGMAS * np.sqrt((1 + far) * _SAME / n) else (0, 0)
 
 
-def _of_middle_size(image: np.ndarray) -> np.ndarray:
-    """Structure of a few pixels: neither lone pixels and small clusters of them, nor what is as wide as vignetting."""
+def _of_middle_size(image: np.ndarray, aside: np.ndarray | None = None) -> np.ndarray:
+    """Structure of a few pixels: neither lone pixels and small clusters of them, nor what is as wide as vignetting.
+
+    At ``p + aside`` (column and row), for slopes tell the right distance of images that differ in sharpness only where
+    it is small.
+    """
     valid = np.isfinite(image)
     if not valid.any():
         return image
@@ -229,7 +263,16 @@ def _of_middle_size(image: np.ndarray) -> np.ndarray:
     filled = _median_of_five(_median_of_five(filled, 0), 1)
     narrow = gaussian_smoothed(filled, _NARROW)[0]
     wide = ndimage.uniform_filter(ndimage.uniform_filter(filled, _WIDE), _WIDE)
-    return np.where(valid, narrow - wide, np.nan)
+    middle = narrow - wide
+    if aside is not None:
+        middle = ndimage.shift(middle, -aside[::-1], order=3, cval=np.nan)
+    return np.where(valid & ~_beside_gaps(~valid), middle, np.nan)
+
+
+def _beside_gaps(missing: np.ndarray) -> np.ndarray:
+    """Pixels that what stands in for missing ones reaches to; medians see to lone ones, and to two in a row."""
+    gaps = ndimage.binary_opening(missing, np.ones((3, 3)))
+    return ndimage.binary_dilation(gaps, np.ones((3, 3)), iterations=_REACHED) if gaps.any() else gaps
 
 
 def _median_of_five(image: np.ndarray, axis: int) -> np.ndarray:

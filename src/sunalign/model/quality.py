@@ -42,6 +42,7 @@ _PARTS = 4  # Parameters that parts to leave out are enough for, at least.
 _BLOCK = 10.0  # Reference pixels over which residuals are taken to be correlated.
 _FLATTEST = 1e-2  # Least curvature, as a part of Gauss-Newton's, that is believed.
 _LARGEST = 2**17  # Pixels of the target in a correlation surface.
+_HALVED = 0.00125  # Pixels of half resolution, 1 sigma over their phases, that interpolating between them pulls by.
 _COVERED = 0.8  # Part of the target below which the reference counts as covering only some of it.
 _ENOUGH = 4096  # Pixels of coarse images beyond which a metric's own scores are judged by those.
 _COSTLY = 2**24  # Pixels that are compared one shift after the other, at most.
@@ -304,9 +305,10 @@ def covariance(problem: Problem, space: SearchSpace, x: np.ndarray) -> np.ndarra
 
 
 def _pulled(problem: Problem, space: SearchSpace) -> np.ndarray:
-    """Covariance, shape (p, p), of what noise left in the reference does to the shifts."""
+    """Covariance, shape (p, p), of what noise left in the reference, and half resolution, do to the shifts."""
     fine = problem.at_finest_level()
-    pull = fine.limit.pull * fine.reference_pixel / ARCSEC if fine.limit is not None else 0.0
+    noise = fine.limit.pull if fine.limit is not None else 0.0
+    pull = np.hypot(noise, _HALVED if problem.whole is not None else 0.0) * fine.reference_pixel / ARCSEC
     return np.diag([pull**2 if name.startswith("shift") else 0.0 for name in space.names])
 
 

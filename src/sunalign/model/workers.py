@@ -111,9 +111,11 @@ def reusable_executor(n_jobs: int) -> Any:
     n_jobs : `int`
         How many processes.
     """
-    from joblib.externals.loky import get_reusable_executor
+    # loky has one executor for the whole process. One of loky's own making has not what `joblib.Parallel`, which may be
+    # the next to use it, wants of it.
+    from joblib.executor import get_memmapping_executor
 
-    return get_reusable_executor(max_workers=n_jobs, env=_ONE_THREAD, timeout=_IDLE)
+    return get_memmapping_executor(n_jobs, env=_ONE_THREAD, timeout=_IDLE)
 
 
 def _score_chunk(path: str, token: str, points: np.ndarray) -> list[float]:
