@@ -196,6 +196,9 @@ def main() -> None:
     except ImportError as error:
         print(f"OpenCV's ECC: not compared ({error}).")
     if arguments.against:
+        # Without it Python would take the version that is installed, and the ratios would be 1.
+        if not (arguments.against / "sunalign" / "__init__.py").is_file():
+            parser.error(f"{arguments.against} has no sunalign; it should be the src directory of another version.")
         compare(arguments.against, "trials", ("score, 512² rolled", "linearisation, 512² rolled"), turns)
         compare(arguments.against, "whole_calls", ("call, noisy 1024²", "call, noisy 1024², rotated by 0.7°"), 3)
 
