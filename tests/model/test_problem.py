@@ -69,4 +69,4 @@ def test_patterns_of_the_detector_are_looked_for_in_its_own_pixels(moved):
     given = problem(740, moved, pattern=1.0)
     found = fixed_pattern(given.as_compared(), np.zeros(2), 12.0)
     assert found == fixed_pattern(given, np.zeros(2), 12.0)
-    assert (found > 0.25) == (moved > 0)
+    assert (found.moved_scene > 0.25) == (moved > 0)
