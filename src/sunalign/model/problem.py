@@ -373,16 +373,12 @@ class Problem:
         return sampled, (by_x, by_y), self._without_derivative(sampled, by_x, by_y)
 
     def with_bends(self, x: Sequence[float] | np.ndarray) -> Bent:
-        """As `with_slopes`, with second derivatives.
+        """As `with_slopes`, with second derivatives by x twice, by x and y, and by y twice.
 
         Parameters
         ----------
         x : sequence of `float`, length p
             As in `parameters`.
-
-        Returns
-        -------
-        `Bent`
         """
         given = self.matrix(x), self.target.grid.shape, self.columns
         sampled, by_x, by_y, *bends = self.reference.sample_grid_with_curvature(*given)
