@@ -69,16 +69,10 @@ class NCC(Metric):
         """
         p, n = len(jacobian), int(np.count_nonzero(~mask))
         means, gram = _gram(reference, target, jacobian, mask)
-        mm, mt, tt = gram[0, 0], gram[0, 1], gram[1, 1]
+        mm, tt = gram[0, 0], gram[1, 1]
         if n == 0 or is_rounding(mm / n, means[0]) or is_rounding(tt / n, means[1]):
             return NormalEquations(0.0, np.zeros(p), np.eye(p), n)
-        gain, gm, gt = mt / mm, gram[2:, 0], gram[2:, 1]
-        return NormalEquations(
-            score=float(np.clip(mt / np.sqrt(mm * tt), -1, 1)),
-            gradient=gain * (gt - gain * gm),
-            hessian=gain**2 * (gram[2:, 2:] - np.outer(gm, gm) / mm),
-            n_pixels=n,
-        )
+        return _projected(gram[:2, :2], gram[2:, :2], gram[2:, 2:], n)
 
     def plane_equations(
         self,
@@ -96,17 +90,9 @@ class NCC(Metric):
             As there.
         """
         sums = PlaneSums.of(reference, slopes, target, mask)
-        (mm, mt), (_, tt) = sums.products
         if not sums.varies:
             return NormalEquations(0.0, np.zeros(len(planes)), np.eye(len(planes)), sums.n_pixels)
-        with_images, squares = sums.with_planes(planes)
-        gain, gm, gt = sums.gain, with_images[:, 0], with_images[:, 1]
-        return NormalEquations(
-            score=float(np.clip(mt / np.sqrt(mm * tt), -1, 1)),
-            gradient=gain * (gt - gain * gm),
-            hessian=gain**2 * (squares - np.outer(gm, gm) / mm),
-            n_pixels=sums.n_pixels,
-        )
+        return _projected(sums.products, *sums.with_planes(planes), sums.n_pixels)
 
     def block_scores(
         self, reference: np.ndarray, jacobian: np.ndarray, target: np.ndarray, mask: np.ndarray, block: tuple[int, int]
@@ -139,6 +125,21 @@ class NCC(Metric):
             As there.
         """
         return fisher_significance(score, other, n_pixels)
+
+
+def _projected(images: np.ndarray, with_images: np.ndarray, squares: np.ndarray, n_pixels: int) -> NormalEquations:
+    """Normal equations with gain and offset projected out, from sums of products about means.
+
+    Of reference and target, (2, 2), of the derivatives with both, (p, 2), and of the derivatives, (p, p).
+    """
+    (mm, mt), (_, tt) = images
+    gain, (gm, gt) = mt / mm, with_images.T
+    return NormalEquations(
+        score=float(np.clip(mt / np.sqrt(mm * tt), -1, 1)),
+        gradient=gain * (gt - gain * gm),
+        hessian=gain**2 * (squares - np.outer(gm, gm) / mm),
+        n_pixels=n_pixels,
+    )
 
 
 def _block_sums(image: np.ndarray, block: tuple[int, int]) -> np.ndarray:
