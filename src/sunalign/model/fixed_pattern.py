@@ -17,6 +17,7 @@ from sunalign.model.masked_correlation import masked_ncc_surface
 from sunalign.model.noise import gaussian_smoothed
 from sunalign.model.problem import Problem
 from sunalign.model.reference import ImageReference
+from sunalign.model.search_space import shift_covariance
 
 __all__ = ["Detector", "fixed_pattern", "moved_scene", "other_sizes", "pull_of_defects"]
 
@@ -117,8 +118,7 @@ def pull_of_defects(problem: Problem, x: np.ndarray, pixels: float) -> np.ndarra
     if not pixels > _SLOPES:
         return np.zeros((len(x), len(x)))
     fine = problem.whole if problem.whole is not None else problem
-    variance = (pixels * _pixel(fine, x)) ** 2
-    return np.diag([variance if name.startswith("shift") else 0.0 for name in problem.names])
+    return shift_covariance(problem.names, pixels * _pixel(fine, x))
 
 
 def _pixel(problem: Problem, x: np.ndarray) -> float:

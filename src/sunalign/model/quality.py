@@ -19,7 +19,7 @@ from sunalign.model.objective import Objective
 from sunalign.model.own_scores import above_most, score_covariance, significance_of_peak
 from sunalign.model.plane_sums import speaks_of_planes
 from sunalign.model.problem import Problem
-from sunalign.model.search_space import SearchSpace
+from sunalign.model.search_space import SearchSpace, shift_covariance
 from sunalign.model.sharpness import as_sharp
 from sunalign.model.split_half import compared_pixel, split_half
 from sunalign.model.surface import (
@@ -309,7 +309,7 @@ def _pulled(problem: Problem, space: SearchSpace) -> np.ndarray:
     fine = problem.at_finest_level()
     noise = fine.limit.pull if fine.limit is not None else 0.0
     pull = np.hypot(noise, _HALVED if problem.whole is not None else 0.0) * fine.reference_pixel / ARCSEC
-    return np.diag([pull**2 if name.startswith("shift") else 0.0 for name in space.names])
+    return shift_covariance(space.names, pull)
 
 
 def _curvature(seen: np.ndarray, expected: np.ndarray, hessian: np.ndarray) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +11,7 @@ import astropy.units as u
 
 from sunalign.correction import UNITS
 
-__all__ = ["Parameter", "SearchSpace"]
+__all__ = ["Parameter", "SearchSpace", "shift_covariance"]
 
 
 @dataclass(frozen=True)
@@ -103,3 +103,20 @@ class SearchSpace:
             Such as ``"shift_x"``.
         """
         return self.names.index(name) if name in self.names else None
+
+
+def shift_covariance(names: Sequence[str], sigma: float) -> np.ndarray:
+    """Covariance, in arcsec², of what pulls the shifts alone, along either axis by as much.
+
+    Parameters
+    ----------
+    names : sequence of `str`, length p
+        The free parameters.
+    sigma : `float`
+        By how much, 1 sigma, in arcsec.
+
+    Returns
+    -------
+    `numpy.ndarray`, shape (p, p)
+    """
+    return np.diag([sigma**2 if name.startswith("shift") else 0.0 for name in names])
