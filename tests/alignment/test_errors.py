@@ -57,19 +57,21 @@ def test_errors_grow_with_the_noise():
     assert all(noisy[name] > 1.5 * quiet[name] for name in quiet), (quiet, noisy)
 
 
-def test_errors_of_large_images_hold_what_half_resolution_costs():
+def test_half_resolution_costs_large_images_nothing():
     rng, size = np.random.default_rng(1), 760
     waves = 2j * np.pi * np.fft.fftfreq(size)
-    ratios = []
+    errors, claims = [], []
     for _ in range(8):
         texture = ndimage.gaussian_filter(rng.normal(size=(size, size)), 1.2, mode="wrap")
         sun, (x, y) = np.exp(0.7 * texture / texture.std()), rng.uniform(-4, 4, 2)
         moved = np.fft.ifft2(np.fft.fft2(sun) * np.exp(waves * x + waves[:, None] * y)).real
         images = (small_map(100 * image[16:-16, 16:-16] + rng.normal(size=(728, 728))) for image in (moved, sun))
         found = sunalign.align(*images).correction
-        ratios.append([(found.shift_x.value / 4 - x) / found.errors["shift_x"] * 4,
-                       (found.shift_y.value / 4 - y) / found.errors["shift_y"] * 4])  # fmt: skip
-    assert 0.5 < np.sqrt(np.mean(np.square(ratios))) < 1.6
+        errors.append([found.shift_x.value / 4 - x, found.shift_y.value / 4 - y])
+        claims.append([found.errors["shift_x"] / 4, found.errors["shift_y"] / 4])
+    # Of pixels as they were given: binned first, such grains are off by 0.0025.
+    assert np.sqrt(np.mean(np.square(errors))) < 5e-4
+    assert 0.5 < np.sqrt(np.mean(np.divide(errors, claims) ** 2)) < 1.6
 
 
 def test_error_bars_are_in_repr_and_json():

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import ndimage
+from scipy.optimize import minimize_scalar
 
 import astropy.units as u
 
@@ -128,7 +129,10 @@ def test_large_pixels_have_no_more_noise_than_the_small_ones_they_are_made_of():
     assert alone.noise > 3 * told.noise
     assert told.noise == known / 4
     assert told.width == alone.width
-    assert told.pull == pytest.approx(alone.pull * told.noise / alone.noise)
+    # Only noise pulls by its power; what the spline does to structure comes on top.
+    spline = band_limit([coarse], coarse, coarse.size, most_noise=0.0).pull
+    assert told.pull - spline == pytest.approx((alone.pull - spline) * told.noise / alone.noise)
+    assert 0 < spline < told.pull
 
 
 def test_grids_out_of_step_are_not_pulled():
@@ -324,3 +328,33 @@ def test_no_pull_at_any_phase_and_errors_that_hold(snr, scaling, shape):
     assert np.all(np.abs(pull) < (0.02 if snr == 2 else 0.01) + 2 * noise), pull
     least = 0.8 - 1 / np.sqrt(len(phases))
     assert least < ratio.std() < 1.3 + 1 / np.sqrt(len(phases)), ratio.std()
+
+
+@pytest.mark.parametrize("width", [1.0, 1.3, 1.6])
+def test_a_spline_pulls_fine_structure_towards_half_pixels_as_far_as_is_claimed(width):
+    rng, n, true = np.random.default_rng(8), 256, 0.25
+    waves = 2j * np.pi * np.fft.fftfreq(n)
+    reference = ndimage.gaussian_filter(rng.normal(size=(n, n)), width, mode="wrap")
+    target = np.fft.ifft2(np.fft.fft2(reference) * np.exp(waves * true)).real
+    spline, inner = SplineImage(reference), np.arange(20.0, n - 20)
+    inside = target[20:-20, 20:-20]
+
+    def against(shift):
+        return -np.corrcoef(spline.sample_separable(inner + shift, inner).ravel(), inside.ravel())[0, 1]
+
+    pulled = minimize_scalar(against, bracket=(0.2, 0.3), tol=1e-9).x - true
+    claimed = band_limit([reference], target, target.size, widths=(0.0,)).pull
+    # A sine of the phase, at its top; the claim is 1 sigma over all phases.
+    assert pulled == pytest.approx(np.sqrt(2) * claimed, rel=0.15)
+    assert pulled > 0
+
+
+def test_images_are_smoothed_where_the_spline_would_pull_them():
+    rng = np.random.default_rng(2)
+    grainy, smooth = (ndimage.gaussian_filter(rng.normal(size=(256, 256)), s, mode="wrap") for s in (0.7, 2.0))
+    limits = [band_limit([image], image, image.size) for image in (grainy, smooth)]
+    assert limits[0].width > 0
+    assert limits[0].pull < band_limit([grainy], grainy, grainy.size, widths=(0.0,)).pull / 3
+    assert limits[1].width == 0
+    # Nor where the pixels of the target fall everywhere between the reference's.
+    assert band_limit([grainy], grainy, grainy.size, in_step=0.0).width == 0

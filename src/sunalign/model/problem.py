@@ -18,12 +18,13 @@ import astropy.units as u
 from sunalign.abc import Metric, NormalEquations, ShiftSurface, SupportsShiftSurface
 from sunalign.correction import PARAMETERS, UNITS, Correction
 from sunalign.exceptions import PluginError, describe_error
-from sunalign.geometry.coordinates import ARCSEC, PixelGrid, apply_homography
+from sunalign.geometry.coordinates import ARCSEC, PixelGrid
 from sunalign.images import Image
 from sunalign.model.moved_grid import MovedGrid
-from sunalign.model.noise import BandLimit, band_limit, edge, gaussian_smoothed
+from sunalign.model.noise import BandLimit
 from sunalign.model.plane_sums import speaks_of_planes
 from sunalign.model.reference import Reference
+from sunalign.model.resolution import at_half_resolution, at_level, band_limited, factors
 from sunalign.model.score_by_score import surface_of_scores
 from sunalign.model.surface import allowing_for_edges
 from sunalign.wcs.plausible import check_surface
@@ -32,8 +33,6 @@ __all__ = ["MANY", "Bent", "Problem"]
 
 #: Pixels of a target beyond which a coarser grid tells as much.
 MANY = 2**19
-
-_SOME = 2048  # Pixels of a target that stand for all.
 
 
 Slopes = tuple[np.ndarray, np.ndarray]
@@ -70,11 +69,11 @@ class Problem:
     min_overlap : `float`
         Fraction of the target's valid pixels that must have a sample; below it a candidate scores -inf.
     limit : `~sunalign.model.noise.BandLimit`, optional
-        How both are smoothed against the reference's noise, here and, anew, at every other level; see `band_limited`.
+        How both are smoothed against the reference's noise, here and, anew, at every other level.
     sharp : `~sunalign.images.Image`, optional
         The target before it was smoothed, from which the other levels are made.
     level_one : `float`, optional
-        Length, in radians, that level 1 stands for, where it is not that of the pixels here.
+        Length, in radians, that level 1 stands for, where the target's pixels are larger and all that is compared.
     whole : `Problem`, optional
         The same in the target's own pixels and as sharp as it was given, where those are finer than what is compared.
     moved : `~sunalign.model.moved_grid.MovedGrid`, optional
@@ -444,7 +443,7 @@ class Problem:
             1 or larger.
         """
         if level not in self._levels:
-            self._levels[level] = self._binned(level)
+            self._levels[level] = at_level(self, level)
         kept = self._levels[level]
         return kept if kept.metric is self.metric else replace(kept, metric=self.metric)
 
@@ -453,24 +452,18 @@ class Problem:
         return {}
 
     def at_finest_level(self) -> Problem:
-        """Return level 1, or level 2 for an image of more than half a million pixels.
-
-        So many pixels fix the parameters at either resolution, and half of it is not yet so coarse that interpolating
-        between large pixels would bias them.
-        """
-        return self.at_level(1.0) if self.size_at(1.0) <= MANY else self.at_level(2.0)
+        """Return level 1, or what is compared instead of an image of more than half a million pixels."""
+        return self.at_level(1.0)
 
     def as_compared(self) -> Problem:
         """Return the problem at the finest resolution worth comparing, band-limited.
 
-        That of the target as it was given, but for images of more than half a million pixels: a score of all of them
-        says no more than what is climbed; see `at_finest_level`.
+        That of the target as it was given, but for images of more than half a million pixels, counted as large as the
+        reference's: so many fix the parameters with half of it.
         """
         if self.size_at(1.0) <= MANY:
-            return self.band_limited()
-        level_one = max(self.reference_pixel, min(self.target.grid.pixel_size))
-        coarser = replace(self, limit=self._limit(), level_one=level_one).at_finest_level()
-        return replace(coarser, whole=self)
+            return band_limited(self)
+        return replace(at_half_resolution(self.at_level(1.0)), whole=self)
 
     def size_at(self, level: float) -> int:
         """Number of pixels of the target at a level.
@@ -480,90 +473,15 @@ class Problem:
         level : `float`
             As in `at_level`.
         """
-        bx, by, _ = self._factors(level)
+        bx, by, _ = factors(self, level)
         ny, nx = self.target.grid.shape
         return (ny // by) * (nx // bx)
-
-    def _factors(self, level: float) -> tuple[int, int, int]:
-        """How many pixels of the target, along x and y, and of the reference make one of a level."""
-        size = np.array(self.target.grid.pixel_size)
-        own = self.reference_pixel
-        pitch = level * (self.level_one or max(own, float(size.min())))
-        # Too few pixels across would leave nothing to correlate.
-        most = np.maximum(np.array(self.target.grid.shape[::-1]) // 8, 1)
-        bx, by = (int(n) for n in np.clip(np.rint(pitch / size), 1, most))
-        factor = max(1, int(np.rint(np.sqrt(size[0] * bx * size[1] * by) / own)))
-        return bx, by, factor
-
-    def _binned(self, level: float) -> Problem:
-        bx, by, factor = self._factors(level)
-        if self.limit is not None and bx == by == factor == 1:
-            return self
-        target = (self.sharp or self.target).binned(by, bx)
-        coarser = replace(self, target=target, reference=self.reference.binned(factor), sharp=None)
-        if self.limit is None:
-            return coarser
-        return coarser.band_limited(self.limit.noise / factor**2 if self.limit.noise else np.inf)
-
-    def band_limited(self, most_noise: float = np.inf) -> Problem:
-        """Return the problem with both images smoothed as the reference's noise asks for, if it does.
-
-        Binning makes noise white again, so that every level has a width of its own, in its own pixels.
-
-        Parameters
-        ----------
-        most_noise : `float`
-            Variance that the noise of the reference can have here at most, where another level tells; squared units of
-            its data.
-        """
-        limit = self._limit(most_noise)
-        reference = self.reference.smoothed(limit.width)
-        if not limit.width:
-            return replace(self, reference=reference, limit=limit)
-        width = limit.width * self.reference.pixel_size / np.array(self.target.grid.pixel_size)
-        target = replace(self.target, data=_smoothed(self.target.data, width))
-        return replace(self, target=target, reference=reference, limit=limit, sharp=self.target)
-
-    def _limit(self, most_noise: float = np.inf) -> BandLimit:
-        """How both images are to be smoothed; not at all where the reference has no pixels."""
-        arrays = self.reference.arrays()
-        if not len(arrays):
-            return BandLimit()
-        area = float(np.prod(self.target.grid.pixel_size) / self.reference.pixel_size**2)
-        return band_limit(arrays, self.target.data, self.n_valid, area, self._in_step(), most_noise)
 
     def without_band_limit(self) -> Problem:
         """Return the problem with both images as sharp as they were given."""
         return replace(
             self, target=self.sharp or self.target, reference=self.reference.smoothed(0.0), limit=None, sharp=None
         )
-
-    def _in_step(self) -> float:
-        """How much the target's pixels agree, 0 to 1, about where between the reference's pixels they fall.
-
-        As the headers have it. On grids that are turned against each other, or of pixels of other sizes, they fall
-        everywhere, and so does the pull of the noise.
-        """
-        ny, nx = self.target.grid.shape
-        draw = np.random.default_rng(0)
-        px, py = draw.integers(0, nx, _SOME).astype(float), draw.integers(0, ny, _SOME).astype(float)
-        x, y = apply_homography(self.in_base(self.target.grid), px, py)
-        found = self.reference.positions(x, y, x)
-        if found is None:
-            return 1.0
-        phases = [2 * np.pi * p[np.isfinite(p)] for p in found]
-        return max(float(np.hypot(np.cos(p).mean(), np.sin(p).mean())) if p.size else 1.0 for p in phases)
-
-
-def _smoothed(data: np.ndarray, width: np.ndarray) -> np.ndarray:
-    """Smooth a target; NaN where too much of what belongs to a pixel is missing."""
-    smooth, trusted = gaussian_smoothed(data, (float(width[1]), float(width[0])))
-    valid = np.isfinite(data)
-    kept = np.zeros(data.shape, bool)
-    inside = tuple(slice(edge(w, n), n - edge(w, n)) for w, n in zip(width[::-1], data.shape, strict=True))
-    kept[inside] = trusted[inside] & valid[inside]
-    # Where hardly anything is far from an edge, what is near one has to do.
-    return np.where(kept if 2 * np.count_nonzero(kept) > np.count_nonzero(valid) else valid, smooth, np.nan)
 
 
 def _plane(coefficients: np.ndarray, shape: tuple[int, int], dtype: np.dtype) -> np.ndarray:

@@ -42,7 +42,6 @@ _PARTS = 4  # Parameters that parts to leave out are enough for, at least.
 _BLOCK = 10.0  # Reference pixels over which residuals are taken to be correlated.
 _FLATTEST = 1e-2  # Least curvature, as a part of Gauss-Newton's, that is believed.
 _LARGEST = 2**17  # Pixels of the target in a correlation surface.
-_HALVED = 0.0008  # Pixels of half resolution, 1 sigma, that interpolation pulls by: 0.0003-0.0013, by scene.
 _COVERED = 0.8  # Part of the target below which the reference counts as covering only some of it.
 _ENOUGH = 4096  # Pixels of coarse images beyond which a metric's own scores are judged by those.
 _COSTLY = 2**24  # Pixels that are compared one shift after the other, at most.
@@ -305,11 +304,10 @@ def covariance(problem: Problem, space: SearchSpace, x: np.ndarray) -> np.ndarra
 
 
 def _pulled(problem: Problem, space: SearchSpace) -> np.ndarray:
-    """Covariance, shape (p, p), of what noise left in the reference, and half resolution, do to the shifts."""
+    """Covariance, shape (p, p), of what sampling the reference between its pixels still does to the shifts."""
     fine = problem.at_finest_level()
-    noise = fine.limit.pull if fine.limit is not None else 0.0
-    pull = np.hypot(noise, _HALVED if problem.whole is not None else 0.0) * fine.reference_pixel / ARCSEC
-    return shift_covariance(space.names, pull)
+    pull = fine.limit.pull if fine.limit is not None else 0.0
+    return shift_covariance(space.names, pull * fine.reference_pixel / ARCSEC)
 
 
 def _curvature(seen: np.ndarray, expected: np.ndarray, hessian: np.ndarray) -> np.ndarray:
@@ -326,6 +324,8 @@ def _curvature(seen: np.ndarray, expected: np.ndarray, hessian: np.ndarray) -> n
 def block_shape(problem: Problem, p: int) -> tuple[int, int]:
     """Height and width, in pixels of the target, of ten reference pixels; fewer where that leaves few blocks for p.
 
+    Ten of the target's own where those are larger.
+
     Parameters
     ----------
     problem : `~sunalign.model.problem.Problem`
@@ -333,9 +333,9 @@ def block_shape(problem: Problem, p: int) -> tuple[int, int]:
         Free parameters.
     """
     size, shape = np.array(problem.target.grid.pixel_size), np.array(problem.target.grid.shape[::-1])
-    side = _BLOCK
+    side, pixel = _BLOCK, compared_pixel(problem) * ARCSEC
     while True:
-        width, height = (max(1, int(n)) for n in np.rint(side * problem.reference_pixel / size))
+        width, height = (max(1, int(n)) for n in np.rint(side * pixel / size))
         if (height, width) == (1, 1) or np.prod(np.ceil(shape / (width, height))) >= _BLOCKS * p:
             return height, width
         side *= 0.8
