@@ -216,7 +216,8 @@ def span_of(path: str | os.PathLike[str]) -> tuple[float, float]:
 def _span(image: Image) -> tuple[float, float]:
     times = image.times
     if times is None:
-        raise ImageError(f"{image.name} does not say when it was taken; its header has neither a time axis nor a date.")
+        dates = image.dates
+        raise ImageError(f"{image.name} {dates.undated} and no time axis, so it is at no time; {dates.remedy}.")
     seconds = float(times.epoch.unix) + np.array([times.seconds.min(), times.seconds.max()])
     return float(seconds[0]), float(seconds[1])
 

@@ -403,7 +403,8 @@ def fido_query(
     image = to_image(target)
     times = image.times
     if times is None:
-        raise AlignmentError(f"{image.name} has no date, so there is nothing to search by; add DATE-OBS to its header.")
+        dates = image.dates
+        raise AlignmentError(f"{image.name} {dates.undated}, so there is nothing to search by; {dates.remedy}.")
     when = times.at(np.array([0.0, image.grid.shape[1] - 1.0]))
     query = a.Time(when.min() - margin, when.max() + margin) & a.Instrument("EUI") & a.Level(level)
     try:
