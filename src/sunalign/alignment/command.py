@@ -236,7 +236,8 @@ def _check_figure(path: Path) -> None:
 
 
 def _write(options: argparse.Namespace, result: AlignmentResult) -> None:
-    from sunalign.files.io import apply_to_file, atomic_write, save_correction
+    from sunalign.files.io import apply_to_file, save_correction
+    from sunalign.files.output import atomic_write
     from sunalign.visualization.axes import off_screen
 
     overwrite: bool = options.overwrite

@@ -201,8 +201,8 @@ def _dates(cards: tuple[tuple[str, Any], ...]) -> Dates:
             problems.append(f"{name} = {header[name]!r}, {reading.assumed}{instead}")
     offsets = [name for name, reading in readings.items() if reading.offset is not None]
     if offsets and contradicted:
-        cards = _listed(_card(header, name, readings[name]) for name in offsets)
-        problems.append(f"{cards}, whose offset from UTC contradicts TIMESYS = {header['TIMESYS']!r}; UTC is assumed")
+        said = _listed(_card(header, name, readings[name]) for name in offsets)
+        problems.append(f"{said}, whose offset from UTC contradicts TIMESYS = {header['TIMESYS']!r}; UTC is assumed")
     begin, end = (next((name for name in group if name in readings), None) for group in (_BEGIN, _END))
     problems += _disagreements(header, readings, best) + _contradictions(header, readings, best, (begin, end))
     times = [None if name is None else readings[name].time for name in (begin, end)]
