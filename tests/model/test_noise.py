@@ -19,7 +19,7 @@ from sunalign.model.hot_pixels import hot_pixels
 from sunalign.model.intensity import IntensityScaling
 from sunalign.model.interpolation import SplineImage
 from sunalign.model.noise import WIDTHS, NoiseModel, Spectrum, band_limit, gaussian_smoothed, noise_model
-from sunalign.model.reference import Reference
+from sunalign.model.reference_contract import Reference
 from sunalign.reference_builders import Carrington, ImageBuilder, SyntheticRaster
 from sunalign.simulate import PointingError
 from sunalign.testing.checks_reference_builder import _built as built_of

@@ -13,7 +13,7 @@ from sunalign.model.hot_pixels import hot_pixels
 from sunalign.model.intensity import IntensityScaling
 from sunalign.model.noise import NoiseModel, bridged, noise_model
 from sunalign.model.problem import Problem
-from sunalign.model.reference import Reference
+from sunalign.model.reference_contract import Reference
 
 __all__ = ["compared", "describe_noise", "without_hot_pixels"]
 
@@ -46,7 +46,7 @@ def compared(
     target : `~sunalign.images.Image`
         Cropped, without hot pixels.
     target_noise : `~sunalign.model.noise.NoiseModel`
-    reference : `~sunalign.model.reference.Reference`
+    reference : `~sunalign.model.reference_contract.Reference`
         Cut to where the target can be.
     shape : `tuple` of `int`
         Of the target as it was given.

@@ -5,7 +5,7 @@ The score itself is none: a wrong field correlates as well as the right one as s
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -16,9 +16,10 @@ from sunalign.geometry.coordinates import ARCSEC
 from sunalign.model.curvature import ncc_curvature
 from sunalign.model.fixed_pattern import fixed_pattern
 from sunalign.model.objective import Objective
-from sunalign.model.own_scores import above_most, score_covariance, significance_of_peak
+from sunalign.model.own_scores import above_most, middle_of, score_covariance, significance_of_peak
 from sunalign.model.plane_sums import speaks_of_planes
 from sunalign.model.problem import Problem
+from sunalign.model.rivals import equal_peaks
 from sunalign.model.search_space import SearchSpace, shift_covariance
 from sunalign.model.sharpness import as_sharp
 from sunalign.model.split_half import compared_pixel, split_half
@@ -198,11 +199,13 @@ def assess(problem: Problem, space: SearchSpace, x: np.ndarray) -> tuple[Quality
         judges = [_judge(problem, space, level) for level in _levels(problem, quality.overlap)]
         surface = judges[0].shift_surface(x)
         significance = peak_significance(surface, pixels_at_peak(surface), metric.significance)
+        significance = _between_points(significance, judges[0], surface, x, metric.significance)
         ratio = peak_ratio(surface)
     else:
         judges = [_judge(problem, space, _affordable(problem, space, quality.overlap))]
         surface = judges[0].shift_surface(x)
         significance = significance_of_peak(judges[0], surface, x, _left_out(judges[0].problem, len(x)))
+        significance = _between_points(significance, judges[0], surface, x, _is_higher, middle_of(surface))
         ratio = peak_ratio(above_most(surface))
     judged = judges[0].problem
     detector = fixed_pattern(problem, x, _reach(space, x))
@@ -216,6 +219,25 @@ def assess(problem: Problem, space: SearchSpace, x: np.ndarray) -> tuple[Quality
         other_sizes=detector.other_sizes,
     )
     return replace(quality, unknown=_unknown(quality, surface, judged)), surface
+
+
+def _between_points(
+    significance: float,
+    judge: Objective,
+    surface: SearchSurface,
+    x: np.ndarray,
+    compare: Callable[[float, float, int], float],
+    zero: float = 0.0,
+) -> float:
+    """Significance of a peak, or that of the peak above another that is higher between the points of the surface."""
+    if significance < LIMITS["peak_significance"]:
+        return significance
+    return float(np.fmin(significance, equal_peaks(judge, surface, x, compare, zero)))
+
+
+def _is_higher(score: float, other: float, n_pixels: int) -> float:
+    """Significance of a score that is higher than another, where scores alone do not say how much that is."""
+    return np.inf if score > other else 0.0
 
 
 def _judge(problem: Problem, space: SearchSpace, level: float) -> Objective:
