@@ -133,7 +133,7 @@ class Images:
         check_field(grid, self.target.name, built.pixel_size)
         check_resolution(search.limits, {"target": min(grid.pixel_size), "reference": built.pixel_size})
         clean, noise, n_hot = self._clean_target
-        target, reference, n_hot_too = compared(clean, noise, built, grid.shape, self.scaling)
+        target, reference, n_hot_too = compared(clean, noise, built, grid, self.scaling)
         problem = Problem(
             target=target,
             reference=self._by_columns(reference, search.pivot),

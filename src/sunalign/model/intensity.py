@@ -15,8 +15,9 @@ from scipy.special import ndtri
 
 from sunalign.model.noise import NoiseModel
 
-__all__ = ["STRETCHES", "IntensityScaling", "IntensityTransform", "make_scaling"]
+__all__ = ["STRETCHES", "IntensityScaling", "IntensityTransform", "make_scaling", "stride_of"]
 
+_ENOUGH = 1024  # Values that percentiles are taken of, at least.
 _WIDER = 1.15  # Times the span of noise alone, below which a range has nothing else in it.
 _SHARED = 0.2  # Part of the excess of a point of light that its neighbours have, at least.
 
@@ -99,7 +100,9 @@ class IntensityScaling:
             if not 0 <= low < high <= 100:
                 raise ValueError(f"'clip' is a pair of percentiles with 0 <= lower < upper <= 100; got {self.clip}.")
 
-    def fit(self, values: np.ndarray, noise: NoiseModel | None = None) -> IntensityTransform:
+    def fit(
+        self, values: np.ndarray, noise: NoiseModel | None = None, seen: np.ndarray | None = None
+    ) -> IntensityTransform:
         """Fix the limits by the finite ones of these values, and what is added to them by their noise.
 
         Parameters
@@ -109,11 +112,13 @@ class IntensityScaling:
         noise : `~sunalign.model.noise.NoiseModel`, optional
             Of the image they come from. The square root becomes that of Anscombe (Starck, Murtagh & Bijaoui 1998),
             which has the same noise at every intensity, and the logarithm does not fall below the noise.
+        seen : `numpy.ndarray`, optional
+            Those of the values that the other image shows too, as far as that is known: nothing is clipped that would
+            not be clipped of these alone.
         """
-        # An odd stride does not fall on the same columns of an image again and again.
-        some = values.ravel()[:: 1 if self.clip is None else max(1, values.size // 2**18) | 1]
+        some = values.ravel()[:: 1 if self.clip is None else stride_of(values.size)]
         some = some[np.isfinite(some)]
-        if some.size < 1024:
+        if some.size < _ENOUGH:
             some = values[np.isfinite(values)]
         if some.size == 0:
             return IntensityTransform(0.0, 0.0, self.stretch)
@@ -124,6 +129,8 @@ class IntensityScaling:
             lower, upper = finite.min(), finite.max()
         elif self.clip is not None and values.ndim == 2 and _is_noise(values, upper - lower, self.clip):
             upper = max(upper, _top_of_points(values, upper))
+        if self.clip is not None and seen is not None and seen.size >= _ENOUGH:
+            lower, upper = min(lower, _percentile(seen, self.clip[0])), max(upper, _percentile(seen, self.clip[1]))
         lift = self._lift(float(lower), float(upper), noise) if noise is not None else 0.0
         return IntensityTransform(float(lower), float(upper), self.stretch, lift)
 
@@ -143,6 +150,17 @@ class IntensityScaling:
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for records."""
         return asdict(self)
+
+
+def stride_of(size: int) -> int:
+    """Step through an image of so many pixels that gives enough of them for its percentiles.
+
+    Parameters
+    ----------
+    size : `int`
+    """
+    # An odd one does not fall on the same columns again and again.
+    return max(1, size // 2**18) | 1
 
 
 def _percentile(values: np.ndarray, percent: float) -> float:
