@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import ndimage
 
+from sunalign.model.beside_pattern import beside_pattern
 from sunalign.model.masked_correlation import masked_ncc_surface
 from sunalign.model.noise import gaussian_smoothed
 from sunalign.model.problem import Problem
@@ -41,7 +42,7 @@ _BLOCK = 24  # Pixels over which what that leaves is taken to be correlated.
 
 
 class Detector(NamedTuple):
-    """Signs that two images agree by what stays with their detector; both 0 where no detector can have made both.
+    """Signs that two images agree by what stays with their detector; all 0 where no detector can have made both.
 
     Parameters
     ----------
@@ -52,10 +53,13 @@ class Detector(NamedTuple):
     other_sizes : `float`
         Pixels between the answer and the shift that structure of a few pixels' size alone asks for; 0 where that may
         be chance.
+    beside_pattern : `float`
+        Pixels between the answer and where the scene is once a pattern is fitted beside it; 0 where that may be chance.
     """
 
     moved_scene: float = 0.0
     other_sizes: float = 0.0
+    beside_pattern: float = 0.0
 
 
 def fixed_pattern(problem: Problem, x: np.ndarray, reach: float) -> Detector:
@@ -73,7 +77,7 @@ def fixed_pattern(problem: Problem, x: np.ndarray, reach: float) -> Detector:
     Returns
     -------
     `Detector`
-        Both 0 where the pixels of the two images differ in size or are turned.
+        All 0 where the pixels of the two images differ in size or are turned.
 
     Notes
     -----
@@ -96,7 +100,8 @@ def fixed_pattern(problem: Problem, x: np.ndarray, reach: float) -> Detector:
     if np.abs(whole).max() > _ON_PIXELS >= np.abs(whole + np.array([column, row])).max():
         # The answer is off the detector's pixels, and what is left over is on them: it is the pattern, not the scene.
         share = 0.0
-    return Detector(share, other_sizes(reference, target, lag - whole, n))
+    aside = lag - whole
+    return Detector(share, other_sizes(reference, target, aside, n), beside_pattern(reference, target, aside, -whole))
 
 
 def pull_of_defects(problem: Problem, x: np.ndarray, pixels: float) -> np.ndarray:
@@ -109,7 +114,7 @@ def pull_of_defects(problem: Problem, x: np.ndarray, pixels: float) -> np.ndarra
     x : `numpy.ndarray`, shape (p,)
         The answer.
     pixels : `float`
-        How far from it structure of another size asks for it to be; see `Detector.other_sizes`.
+        How far from it the scene may be; see `Detector.other_sizes` and `Detector.beside_pattern`.
 
     Returns
     -------
@@ -182,13 +187,14 @@ def _moved(reference: np.ndarray, target: np.ndarray, reach: int) -> tuple[float
     my, mx = (min(reach, size // 4) for size in left.shape)
     if n < _LEAST or max(my, mx) < 2 or not np.nanstd(left) > 1e-6 * np.nanstd(target):
         return nowhere
+    near, _ = _correlation(left, left, (1, 1))
+    beside = np.mean([near[0, 1], near[1, 0], near[1, 2], near[2, 1]])
+    if not (beside > _SMOOTH and beside * np.nanvar(left) > _LEFT * np.nanvar(target)):
+        return nowhere
     reference = np.where(np.isfinite(left), reference, np.nan)
     cross, covered = _correlation(reference, left, (my, mx))
     own, _ = _correlation(reference, reference, (2 * my, 2 * mx))
     noise, _ = _correlation(left, left, (my, mx))
-    beside = np.mean([noise[my, mx - 1], noise[my, mx + 1], noise[my - 1, mx], noise[my + 1, mx]])
-    if not (beside > _SMOOTH and beside * np.nanvar(left) > _LEFT * np.nanvar(target)):
-        return nowhere
     one_way = np.where(covered >= _COVERED * n, cross - cross[::-1, ::-1], 0.0)
     # R(p + l) - R(p - l) has twice the variance of R less the correlation of R with itself at 2 l.
     spread = np.sqrt(2 * np.maximum(1 - own[::2, ::2], 0.05))
