@@ -20,10 +20,19 @@ from sunalign.model.noise import gaussian_smoothed
 __all__ = ["beside_pattern"]
 
 _SIDE = 48  # Pixels along each side of the windows, of which one starts wherever half of another has passed.
-_FEWEST = 4  # Windows that have to be there.
+_FEWEST = 4  # Clumps of windows that have to be there, for how they scatter is asked.
 _PART = 264  # Pixels along each side of the part that is looked at.
 _MISSING = 0.5  # Part of a window's pixels that may be missing.
-_LENGTHS = (0.2, 0.35, 0.5, 0.7, 0.95, 1.3, 1.8, 2.4)  # Wave numbers, in radians per pixel, between which shares are one.
+_LENGTHS = (
+    0.2,
+    0.35,
+    0.5,
+    0.7,
+    0.95,
+    1.3,
+    1.8,
+    2.4,
+)  # Wave numbers, in radians per pixel, between which shares are one.
 _ALIKE = 0.005  # Least part of the power that is not taken for coherent: windows cut off at their edges what moved.
 _TAIL = 8.0  # Squares of standard errors of a wave from which it counts for little, as lines of a checkerboard do.
 _INDEPENDENT = 0.6  # Windows that are worth one that has no neighbours.
@@ -32,7 +41,10 @@ _PULLED = 1.5  # Pixels from the pattern's place within which it may have pulled
 _GAPS = (1.0, 3.0, 10.0)  # Pixels over which neighbours stand in for what is missing, one after the other.
 _SEEN = 0.25  # Share that the scene has to have at one length of wave at least: a flow has less beside a still Sun.
 _FULL = 0.999  # Largest share: all.
-_FAINT, _NONE = 1e-3, 1.0  # Curvature by shares of the scene and of the pattern that holds them where nothing else does.
+_FAINT, _NONE = (
+    1e-3,
+    1.0,
+)  # Curvature by shares of the scene and of the pattern that holds them where nothing else does.
 _SIGMAS = 3.0  # Standard errors, of which what is beyond them is believed.
 
 
@@ -133,7 +145,7 @@ def _spectra(reference: np.ndarray, target: np.ndarray, aside: np.ndarray) -> _S
         kept = _windows(missing, y, x).mean(axis=(1, 2)) <= _MISSING
         y, x, clump = y[kept], x[kept], clump[kept]
         reference, target = (_without_gaps(image, missing) for image in (reference, target))
-    if len(y) < _FEWEST:
+    if len(np.unique(clump)) < _FEWEST:
         return None
     waves, both = _waves(), []
     for image, at in ((reference, aside), (target, np.zeros(2))):
@@ -193,7 +205,9 @@ def _climb(spectra: _Spectra, start: np.ndarray, pattern: np.ndarray) -> _Fit:
         squares = (left.real * weights[0]) ** 2 + (left.imag * weights[1]) ** 2
         misfit = float(np.sum(_TAIL * np.log1p(squares / _TAIL) + 3 * np.log(alone)))
         weights /= np.sqrt(1 + squares / _TAIL)
-        slopes = np.array([scene, stays, 1j * waves.kx * s * scene, 1j * waves.ky * s * scene, coherence - model]) * turn
+        slopes = (
+            np.array([scene, stays, 1j * waves.kx * s * scene, 1j * waves.ky * s * scene, coherence - model]) * turn
+        )
         slopes = slopes.real * weights[0] + 1j * (slopes.imag * weights[1])
         step = _step(slopes, shares)
         at, shares = at + step.at, np.clip(shares + step.shares, 0, _FULL)
@@ -262,8 +276,6 @@ def _covariance(spectra: _Spectra, fit: _Fit) -> np.ndarray:
     more = (more - fit.model * (powers[0] / means[0] + powers[1] / means[1]) / 2) * fit.turn / len(spectra.clump)
     pulls = (more.real * fit.weights[0]) @ fit.slopes.real.T + (more.imag * fit.weights[1]) @ fit.slopes.imag.T
     clumps, which = np.unique(spectra.clump, return_inverse=True)
-    if len(clumps) < 2:
-        return np.full((2, 2), np.inf)
     alike = np.linalg.pinv(fit.curvature)
     moved = np.array([np.bincount(which, pull) for pull in pulls.T]).T @ alike
     moved -= moved.mean(axis=0)

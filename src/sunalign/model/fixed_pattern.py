@@ -89,7 +89,11 @@ def fixed_pattern(problem: Problem, x: np.ndarray, reach: float) -> Detector:
         problem = problem.whole
     # What stays on its pixels is sharp; smoothing would take it for the scene.
     problem = problem.without_band_limit()
-    lag = _pixels_apart(problem, x)
+    lag, stretched = _pixels_apart(problem, x), False
+    if lag is None:
+        # The scene between the pixels that a pattern holds may well look stretched.
+        x, stretched = _unstretched(problem, x), True
+        lag = _pixels_apart(problem, x)
     if lag is None:
         return Detector()
     pixel = _pixel(problem, x)
@@ -100,11 +104,13 @@ def fixed_pattern(problem: Problem, x: np.ndarray, reach: float) -> Detector:
     if np.abs(whole).max() > _ON_PIXELS >= np.abs(whole + np.array([column, row])).max():
         # The answer is off the detector's pixels, and what is left over is on them: it is the pattern, not the scene.
         share = 0.0
+    if stretched:
+        return Detector(share)
     aside = lag - whole
     return Detector(share, other_sizes(reference, target, aside, n), beside_pattern(reference, target, aside, -whole))
 
 
-def pull_of_defects(problem: Problem, x: np.ndarray, pixels: float) -> np.ndarray:
+def pull_of_defects(problem: Problem, x: np.ndarray, pixels: float, claimed: np.ndarray) -> np.ndarray:
     """Covariance, in arcsec², of what defects of a detector may still pull the shifts of an answer by.
 
     Parameters
@@ -115,15 +121,22 @@ def pull_of_defects(problem: Problem, x: np.ndarray, pixels: float) -> np.ndarra
         The answer.
     pixels : `float`
         How far from it the scene may be; see `Detector.other_sizes` and `Detector.beside_pattern`.
+    claimed : `numpy.ndarray`, shape (p, p)
+        Covariance of the answer as it is known otherwise, of which the errors of its shifts are a part of that already.
 
     Returns
     -------
     `numpy.ndarray`, shape (p, p)
     """
+    nothing = np.zeros((len(x), len(x)))
     if not pixels > _SLOPES:
-        return np.zeros((len(x), len(x)))
+        return nothing
     fine = problem.whole if problem.whole is not None else problem
-    return shift_covariance(problem.names, pixels * _pixel(fine, x))
+    known = [
+        variance for name, variance in zip(problem.names, np.diag(claimed), strict=True) if name.startswith("shift")
+    ]
+    more = (pixels * _pixel(fine, x)) ** 2 - np.nan_to_num(np.mean(known)) if known else 0.0
+    return shift_covariance(problem.names, float(np.sqrt(more))) if more > 0 else nothing
 
 
 def _pixel(problem: Problem, x: np.ndarray) -> float:
@@ -151,6 +164,15 @@ def _pixels_apart(problem: Problem, x: np.ndarray) -> np.ndarray | None:
     # Both were cut to what is needed.
     (x0, _, y0, _), (x1, _, y1, _) = problem.target.grid.to_base, problem.reference.mapping.reference.to_base
     return offsets[:, seen].mean(axis=1) + np.array([x1 - x0, y1 - y0])
+
+
+def _unstretched(problem: Problem, x: np.ndarray) -> np.ndarray:
+    """Shift of an answer, and scales and rotation as the headers have them."""
+    as_given = [
+        value if name.startswith("shift") else float(name.startswith("scale"))
+        for name, value in zip(problem.names, x, strict=True)
+    ]
+    return np.array(as_given)
 
 
 def _sample_aside(problem: Problem, x: np.ndarray, aside: np.ndarray) -> np.ndarray:
