@@ -23,16 +23,8 @@ _SIDE = 48  # Pixels along each side of the windows, of which one starts whereve
 _FEWEST = 4  # Clumps of windows that have to be there, for how they scatter is asked.
 _PART = 264  # Pixels along each side of the part that is looked at.
 _MISSING = 0.5  # Part of a window's pixels that may be missing.
-_LENGTHS = (
-    0.2,
-    0.35,
-    0.5,
-    0.7,
-    0.95,
-    1.3,
-    1.8,
-    2.4,
-)  # Wave numbers, in radians per pixel, between which shares are one.
+# Wave numbers, in radians per pixel, between which shares of waves are the same.
+_LENGTHS = (0.2, 0.35, 0.5, 0.7, 0.95, 1.3, 1.8, 2.4)
 _ALIKE = 0.005  # Least part of the power that is not taken for coherent: windows cut off at their edges what moved.
 _TAIL = 8.0  # Squares of standard errors of a wave from which it counts for little, as lines of a checkerboard do.
 _INDEPENDENT = 0.6  # Windows that are worth one that has no neighbours.
@@ -41,10 +33,7 @@ _PULLED = 1.5  # Pixels from the pattern's place within which it may have pulled
 _GAPS = (1.0, 3.0, 10.0)  # Pixels over which neighbours stand in for what is missing, one after the other.
 _SEEN = 0.25  # Share that the scene has to have at one length of wave at least: a flow has less beside a still Sun.
 _FULL = 0.999  # Largest share: all.
-_FAINT, _NONE = (
-    1e-3,
-    1.0,
-)  # Curvature by shares of the scene and of the pattern that holds them where nothing else does.
+_FAINT, _NONE = 1e-3, 1.0  # Curvature by shares of the scene and of the pattern, where nothing else holds them.
 _SIGMAS = 3.0  # Standard errors, of which what is beyond them is believed.
 
 
@@ -149,8 +138,11 @@ def _spectra(reference: np.ndarray, target: np.ndarray, aside: np.ndarray) -> _S
         return None
     waves, both = _waves(), []
     for image, at in ((reference, aside), (target, np.zeros(2))):
+        spread = image.std()
+        if not spread > 0:
+            return None
         taper = np.outer(_taper(at[1]), _taper(at[0])).astype(np.float32)
-        seen = _windows(image, y, x).astype(np.float32)
+        seen = _windows(((image - image.mean()) / spread).astype(np.float32), y, x)
         seen -= (np.tensordot(seen, taper, 2) / taper.sum())[:, None, None]
         both.append(fft.rfft2(seen * taper)[:, waves.rows, waves.columns].astype(complex))
     return _Spectra(*both, clump)
@@ -205,9 +197,8 @@ def _climb(spectra: _Spectra, start: np.ndarray, pattern: np.ndarray) -> _Fit:
         squares = (left.real * weights[0]) ** 2 + (left.imag * weights[1]) ** 2
         misfit = float(np.sum(_TAIL * np.log1p(squares / _TAIL) + 3 * np.log(alone)))
         weights /= np.sqrt(1 + squares / _TAIL)
-        slopes = (
-            np.array([scene, stays, 1j * waves.kx * s * scene, 1j * waves.ky * s * scene, coherence - model]) * turn
-        )
+        moved = 1j * s * scene
+        slopes = turn * np.array([scene, stays, waves.kx * moved, waves.ky * moved, coherence - model])
         slopes = slopes.real * weights[0] + 1j * (slopes.imag * weights[1])
         step = _step(slopes, shares)
         at, shares = at + step.at, np.clip(shares + step.shares, 0, _FULL)
