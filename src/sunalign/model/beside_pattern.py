@@ -145,7 +145,7 @@ def _spectra(reference: np.ndarray, target: np.ndarray, aside: np.ndarray) -> _S
         seen = _windows(((image - image.mean()) / spread).astype(np.float32), y, x)
         seen -= (np.tensordot(seen, taper, 2) / taper.sum())[:, None, None]
         both.append(fft.rfft2(seen * taper)[:, waves.rows, waves.columns].astype(complex))
-    return _Spectra(*both, clump)
+    return _Spectra(both[0], both[1], clump)
 
 
 def _firsts(size: int) -> np.ndarray:
