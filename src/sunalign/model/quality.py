@@ -36,7 +36,14 @@ from sunalign.model.surface import (
 __all__ = ["Quality", "assess", "covariance"]
 
 #: Limits beyond which an answer is doubtful. ``tests/benchmarks/quality_table.py`` remakes the table they come from.
-LIMITS = {"peak_significance": 3.0, "split_half": 0.8, "movement": 1.5, "fixed_pattern": 0.25, "other_sizes": 0.4}
+LIMITS = {
+    "peak_significance": 3.0,
+    "split_half": 0.8,
+    "movement": 1.5,
+    "fixed_pattern": 0.25,
+    "other_sizes": 0.4,
+    "beside_pattern": 0.4,
+}
 
 _BLOCKS = 4  # Blocks for every parameter, at least: fewer say nothing of their scatter.
 _PARTS = 4  # Parameters that parts to leave out are enough for, at least.
@@ -90,6 +97,9 @@ class Quality:
     other_sizes : `float`
         Distance, in pixels, between the answer and the shift that structure of a few pixels' size alone asks for: what
         is smaller or wider may be the detector's. 0 where that may be chance, and as for ``fixed_pattern``.
+    beside_pattern : `float`
+        Distance, in pixels, between the answer and where the scene is once what stays with the detector is fitted
+        beside it. 0 where that may be chance, and as for ``fixed_pattern``.
     at_bound : `tuple` of `str`
         Parameters that ended at a bound of the search.
     unknown : `tuple` of `str`
@@ -106,6 +116,7 @@ class Quality:
     min_overlap: float = 0.0
     fixed_pattern: float = np.nan
     other_sizes: float = np.nan
+    beside_pattern: float = np.nan
     at_bound: tuple[str, ...] = ()
     unknown: tuple[str, ...] = ()
     without_error: tuple[str, ...] = ()
@@ -134,6 +145,12 @@ class Quality:
                 f"Structure of a few pixels alone asks for a shift {self.other_sizes:.1f} pixels away from the answer, "
                 f"so that defect pixels or vignetting may hold it; flat-field both images, and mask their defects."
             )
+        if self.beside_pattern > LIMITS["beside_pattern"]:
+            found.append(
+                f"The two images agree best by a scene {self.beside_pattern:.1f} pixels away from the answer and a "
+                f"pattern that stays with the detector, which may hold it; flat-field both images, and mask dust, "
+                f"occulters and frames."
+            )
         if self.peak_significance < LIMITS["peak_significance"]:
             found.append(
                 f"Another shift correlates almost as well (significance of the peak {self.peak_significance:.1f}); "
@@ -156,6 +173,11 @@ class Quality:
                 f"pixels or too little structure; take a larger field, or fit less."
             )
         return found
+
+    @property
+    def held(self) -> float:
+        """How far, in pixels, what stays with the detector may hold the answer from where the scene is."""
+        return float(np.fmax(self.other_sizes, self.beside_pattern))
 
     def with_errors(self, names: Sequence[str], errors: Sequence[float] | np.ndarray) -> Quality:
         """Return a copy that knows which of the free parameters have no error.
@@ -217,6 +239,7 @@ def assess(problem: Problem, space: SearchSpace, x: np.ndarray) -> tuple[Quality
         split_half=float(np.fmax.reduce([split_half(judge, x) for judge in judges])),
         fixed_pattern=detector.moved_scene,
         other_sizes=detector.other_sizes,
+        beside_pattern=detector.beside_pattern,
     )
     return replace(quality, unknown=_unknown(quality, surface, judged)), surface
 
