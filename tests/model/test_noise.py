@@ -358,3 +358,13 @@ def test_images_are_smoothed_where_the_spline_would_pull_them():
     assert limits[1].width == 0
     # Nor where the pixels of the target fall everywhere between the reference's.
     assert band_limit([grainy], grainy, grainy.size, in_step=0.0).width == 0
+
+
+@pytest.mark.parametrize("period", [3.0, 6.0, 7.3, 31.0])
+@pytest.mark.parametrize("wave", [np.sin, lambda phase: np.sign(np.sin(phase))], ids=["sine", "squares"])
+def test_a_scene_that_repeats_itself_has_a_width_too(period, wave):
+    y, x = np.mgrid[:128, :128] * (2 * np.pi / period)
+    for image in (wave(x) * wave(y), wave(x), wave(x + y)):
+        limit = band_limit([image], image, image.size)
+        assert limit.width in WIDTHS
+        assert 0 <= limit.pull <= 12**-0.5

@@ -417,7 +417,9 @@ def band_limit(
         slope = seen.mean(k2 * structure * response)
         if slope <= 0:
             continue
-        shared, white = seen.mean(k2 * structure * response**2), seen.mean(k2 * response**2)
+        # Where all is regular the noise may be taken for more than there is, and structure for less than none.
+        shared = max(seen.mean(k2 * structure * response**2), 0.0)
+        white = seen.mean(k2 * response**2)
         variance = (other * shared / n_pixels + noise * (shared + other * white) / independent) / slope**2
         pulls = noise * _unevenness(total) / (2 * slope), between.pull(seen, structure * response)
         found.append((variance + _pull(pulls, in_step) ** 2, width, pulls))
