@@ -12,9 +12,10 @@ from sunalign.geometry.coordinates import PixelGrid, apply_homography
 from sunalign.images import Image
 from sunalign.model.hot_pixels import hot_pixels
 from sunalign.model.intensity import IntensityScaling, stride_of
-from sunalign.model.noise import NoiseModel, bridged, noise_model
+from sunalign.model.noise import NoiseModel, noise_model
 from sunalign.model.problem import Problem
 from sunalign.model.reference_contract import Reference
+from sunalign.model.smoothing import bridged
 
 __all__ = ["compared", "describe_noise", "without_hot_pixels"]
 

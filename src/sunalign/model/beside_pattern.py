@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import fft
 
-from sunalign.model.noise import gaussian_smoothed
+from sunalign.model.smoothing import gaussian_smoothed
 
 __all__ = ["beside_pattern"]
 

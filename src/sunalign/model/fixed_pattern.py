@@ -15,10 +15,10 @@ from scipy import ndimage
 
 from sunalign.model.beside_pattern import beside_pattern
 from sunalign.model.masked_correlation import masked_ncc_surface
-from sunalign.model.noise import gaussian_smoothed
 from sunalign.model.problem import Problem
 from sunalign.model.reference import ImageReference
 from sunalign.model.search_space import shift_covariance
+from sunalign.model.smoothing import gaussian_smoothed
 
 __all__ = ["Detector", "fixed_pattern", "moved_scene", "other_sizes", "pull_of_defects"]
 
