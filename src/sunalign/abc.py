@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from sunalign.correction import Correction
     from sunalign.images import Image
     from sunalign.model.objective import Objective
-    from sunalign.model.reference import Reference
+    from sunalign.model.reference_contract import Reference
     from sunalign.model.search_space import SearchSpace
 
 __all__ = [

@@ -55,7 +55,8 @@ def run_demo(
     `~sunalign.AlignmentResult`
     """
     import sunalign
-    from sunalign.files.io import apply_to_file, atomic_write
+    from sunalign.files.io import apply_to_file
+    from sunalign.files.output import atomic_write
     from sunalign.visualization.axes import off_screen
 
     imager, raster, aligned, figure = (Path(directory) / name for name in _FILES)

@@ -16,7 +16,7 @@ from sunalign.correction import PARAMETERS, UNITS, Correction, with_error
 from sunalign.images import Image
 from sunalign.model.problem import Problem
 from sunalign.model.quality import Quality
-from sunalign.model.reference import Reference
+from sunalign.model.reference_contract import Reference
 from sunalign.model.search_space import SearchSpace
 from sunalign.model.surface import SearchSurface
 from sunalign.pointing import Drift
@@ -58,7 +58,7 @@ class AlignmentResult:
         What was taken for granted: intensity scaling, limits, how time was read, where the observer's motion is from.
     target : `~sunalign.images.Image`
         As it was compared, masked but not scaled.
-    reference : `~sunalign.model.reference.Reference`
+    reference : `~sunalign.model.reference_contract.Reference`
         As it was built, not scaled.
     surface : `~sunalign.model.surface.SearchSurface` or `None`
         The metric's scores over the shifts, on coarse images, from which the quality was read.

@@ -323,7 +323,7 @@ def test_result_survives_json(pair):
     assert again == result.correction
 
 
-class Plain(sunalign.model.reference.Reference):
+class Plain(sunalign.model.reference_contract.Reference):
     """A reference that does no more than it has to."""
 
     def __init__(self, image, target):

@@ -237,12 +237,13 @@ def test_every_doubt_reads_well():
         min_overlap=0.25,
         fixed_pattern=0.4,
         other_sizes=0.6,
+        beside_pattern=0.7,
         at_bound=("scale_x", "shift_x"),
         unknown=("peak_significance", "split_half", "movement"),
         without_error=("shift_x", "rotation"),
     )
     doubts = worst.doubts()
-    assert len(doubts) == 11 == len(set(doubts))
+    assert len(doubts) == 12 == len(set(doubts))
     for doubt in doubts:
         assert doubt[0].isupper() or doubt.startswith("scale_x")
         assert re.fullmatch(r"[^;]+; [^;]+\.", doubt), doubt  # What is wrong; what to try.

@@ -233,9 +233,9 @@ def test_full_disk(archive, tmp_path_factory):
 
 
 def test_full_disk_by_a_writer_that_fails(archive, monkeypatch):
-    from sunalign.files import io
+    from sunalign.files import output
 
-    sync, calls = io._sync, []
+    sync, calls = output._sync, []
 
     def fail(path):
         calls.append(path)
@@ -243,7 +243,7 @@ def test_full_disk_by_a_writer_that_fails(archive, monkeypatch):
             raise OSError(28, "No space left on device", str(path))
         sync(path)
 
-    monkeypatch.setattr(io, "_sync", fail)
+    monkeypatch.setattr(output, "_sync", fail)
     full_disk_says(archive)
     monkeypatch.undo()
     done = archive.written()

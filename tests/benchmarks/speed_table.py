@@ -106,7 +106,8 @@ def grid_over_points(turns: int) -> dict[str, float]:
     """One score, and one linearisation, of 512² pixels rolled by 2.88°, over the same sampled point by point."""
     from test_score import TRIAL, problem
 
-    from sunalign.model.reference import ImageReference, Reference
+    from sunalign.model.reference import ImageReference
+    from sunalign.model.reference_contract import Reference
 
     class PointByPoint(ImageReference):
         sample_grid = Reference.sample_grid

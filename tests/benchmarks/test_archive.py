@@ -105,7 +105,7 @@ def finished(archive, tmp_path_factory):
 
 
 def _finish(folder, archive, n):
-    from sunalign.files import io
+    from sunalign.files import output
 
     result = sunalign.align(archive / "raster0.fits", archive / "image0.fits", fit=("shift", "scale"))
     rows = [(f"task{k}", f"target{k}.fits", f"image{k // 6}.fits") for k in range(n)]
@@ -115,7 +115,7 @@ def _finish(folder, archive, n):
     Table(rows=rows, names=["id", "target", "references"]).write(folder / "manifest.csv")
     store = Store(folder / "out")
     store.prepare()
-    sync, io._sync = io._sync, lambda path: None  # Ten thousand times to the disk would take minutes.
+    sync, output._sync = output._sync, lambda path: None  # Ten thousand times to the disk would take minutes.
     try:
         for k, plan in enumerate(plan_tasks(read_manifest(folder / "manifest.csv", PRESETS), store, Settings())):
             job = plan.job
@@ -129,7 +129,7 @@ def _finish(folder, archive, n):
             record |= {"outputs": {kind: path.relative_to(store.out).as_posix() for kind, path in paths.items()}}
             store.write(job.id, record | {"seconds": 0.1, "distance": 0.5 + k / n, "keywords": {}}, result)
     finally:
-        io._sync = sync
+        output._sync = sync
     return folder
 
 

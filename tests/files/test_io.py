@@ -2,8 +2,6 @@
 
 import gzip
 import json
-import os
-import stat
 
 import numpy as np
 import pytest
@@ -20,10 +18,11 @@ from ndcube import NDCube
 from sunalign.correction import Correction
 from sunalign.correctors import apply_to_windows
 from sunalign.exceptions import CorrectionError, ImageError, SunalignUserWarning
-from sunalign.files import _fits_record, io
+from sunalign.files import _fits_record
 from sunalign.files._fits_record import last_step
 from sunalign.files.fits_blocks import opened, scan
-from sunalign.files.io import apply_to_file, atomic_write, load_correction, save_correction, undo_file
+from sunalign.files.io import apply_to_file, load_correction, save_correction, undo_file
+from sunalign.files.output import aligned_path
 
 CORRECTION = Correction.from_parameters(
     -5.2 * u.arcsec, -50.25 * u.arcsec, 1.06, 0.99, 0.6 * u.deg,
@@ -294,8 +293,8 @@ def test_numbers_keep_every_digit(value, comment):
 def test_gzip(raster, tmp_path):
     packed = tmp_path / "raster.fits.gz"
     packed.write_bytes(gzip.compress(raster.read_bytes()))
-    assert io.aligned_path(packed).name == "raster_aligned.fits.gz"
-    out = apply_to_file(packed, CORRECTION, io.aligned_path(packed), hdus="all")
+    assert aligned_path(packed).name == "raster_aligned.fits.gz"
+    out = apply_to_file(packed, CORRECTION, aligned_path(packed), hdus="all")
     plain = apply_to_file(packed, CORRECTION, tmp_path / "plain.fits", hdus="all")
     assert out.read_bytes()[:2] == b"\x1f\x8b"
     assert {hdu.number for hdu in scanned(out) if last_step(hdu)} == {0, 1, 2, 3}
@@ -357,78 +356,6 @@ def test_what_cannot_be_written_names_the_hdu(raster, tmp_path):
 
 
 # Output that is whole or not there.
-
-
-def test_atomic_write_gives_a_file_of_the_same_suffix(tmp_path):
-    with atomic_write(tmp_path / "figure.png") as temporary:
-        assert temporary.suffix == ".png"
-        assert temporary.parent == tmp_path
-        temporary.write_text("whole")
-        assert not (tmp_path / "figure.png").exists()
-    assert (tmp_path / "figure.png").read_text() == "whole"
-    assert list(tmp_path.iterdir()) == [tmp_path / "figure.png"]
-
-
-def test_atomic_write_leaves_nothing_when_it_fails(tmp_path):
-    (tmp_path / "kept.txt").write_text("old")
-
-    def fail():
-        with atomic_write(tmp_path / "kept.txt", overwrite=True) as temporary:
-            temporary.write_text("new")
-            raise RuntimeError("half way")
-
-    with pytest.raises(RuntimeError, match="half way"):
-        fail()
-    assert (tmp_path / "kept.txt").read_text() == "old"
-    assert len(list(tmp_path.iterdir())) == 1
-
-
-def test_atomic_write_refuses_what_exists_before_the_work_and_after_it(tmp_path):
-    path = tmp_path / "a.txt"
-
-    def be_late():
-        with atomic_write(path) as temporary:
-            temporary.write_text("mine")
-            path.write_text("theirs")  # another process was faster
-
-    with pytest.raises(FileExistsError, match="exists"):
-        be_late()
-    assert path.read_text() == "theirs"
-    with pytest.raises(FileExistsError, match=r"choose another name, or pass overwrite=True"), atomic_write(path):
-        pytest.fail("the work was started")
-    with pytest.raises(IsADirectoryError, match="is a directory"), atomic_write(tmp_path, overwrite=True):
-        pass
-    assert len(list(tmp_path.iterdir())) == 1
-
-
-def test_atomic_write_without_hard_links(tmp_path, monkeypatch):
-    def no_links(*args):
-        raise OSError("not supported")
-
-    monkeypatch.setattr(os, "link", no_links)
-    with atomic_write(tmp_path / "a.txt") as temporary:
-        temporary.write_text("whole")
-    assert (tmp_path / "a.txt").read_text() == "whole"
-
-
-def test_atomic_write_keeps_permissions_and_follows_links(tmp_path):
-    path, link = tmp_path / "a.txt", tmp_path / "link.txt"
-    path.write_text("old")
-    path.chmod(0o640)
-    link.symlink_to(path)
-    with atomic_write(link, overwrite=True) as temporary:
-        temporary.write_text("new")
-    assert link.is_symlink()
-    assert path.read_text() == "new"
-    assert stat.S_IMODE(path.stat().st_mode) == 0o640
-    fresh = tmp_path / "b.txt"
-    fresh.write_text("")
-    with atomic_write(tmp_path / "c.txt") as temporary:
-        temporary.write_text("")
-    assert (tmp_path / "c.txt").stat().st_mode == fresh.stat().st_mode
-
-
-# Corrections as JSON.
 
 
 def test_a_correction_survives_a_file(tmp_path):

@@ -70,11 +70,19 @@ def test_what_stays_on_its_pixels_does_not_count(seed):
 
 def test_pixels_of_pull_are_variances_of_the_shifts_alone():
     case = small_problem(fit=("shift", "scale"))  # of pixels of 4 arcsec
-    pull = pull_of_defects(case.problem, case.truth, 0.5)
+    unknown = np.full((4, 4), np.nan)
+    pull = pull_of_defects(case.problem, case.truth, 0.5, unknown)
     assert case.problem.names == ("shift_x", "shift_y", "scale_x", "scale_y")
     np.testing.assert_allclose(pull, np.diag([4.0, 4.0, 0.0, 0.0]), rtol=0.05)
     for nothing in (0.0, 0.01, np.nan):
-        assert not pull_of_defects(case.problem, case.truth, nothing).any()
+        assert not pull_of_defects(case.problem, case.truth, nothing, unknown).any()
+
+
+def test_errors_that_are_claimed_already_are_not_added_again():
+    case = small_problem(fit=("shift", "scale"))
+    for claimed, left in ((1.0, 3.0), (3.9, 0.1), (5.0, 0.0)):
+        pull = pull_of_defects(case.problem, case.truth, 0.5, claimed * np.eye(4))
+        np.testing.assert_allclose(np.diag(pull), [left, left, 0, 0], atol=0.2)
 
 
 def test_images_too_small_or_empty_say_nothing():

@@ -7,7 +7,7 @@ import pytest
 
 from sunalign.metrics import NCC
 from sunalign.model.gauss_newton import climb
-from sunalign.model.reference import Reference
+from sunalign.model.reference_contract import Reference
 from sunalign.optimizers import CoarseToFine, LevenbergMarquardt
 from sunalign.testing.helpers import run, small_problem
 

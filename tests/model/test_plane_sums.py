@@ -14,7 +14,8 @@ from sunalign.metrics import NCC, Residual
 from sunalign.model.curvature import ncc_curvature
 from sunalign.model.plane_sums import speaks_of_planes
 from sunalign.model.problem import Problem
-from sunalign.model.reference import ImageReference, Reference
+from sunalign.model.reference import ImageReference
+from sunalign.model.reference_contract import Reference
 
 NAMES = ("shift_x", "shift_y", "scale_x", "scale_y", "rotation")
 TRIAL = np.array([2.0, -1.3, 1.01, 0.99, 0.4])

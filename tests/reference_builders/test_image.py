@@ -248,7 +248,7 @@ def test_a_raster_needs_a_dated_reference():
     with pytest.raises(AlignmentError, match="has no date"):
         ImageBuilder().build([undated], to_image(small()))
     assert ImageBuilder(solar_rotation="none").build([image()], to_image(small())).mapping.transform is None
-    with pytest.warns(SunalignUserWarning, match="does not say when it was taken"):
+    with pytest.warns(SunalignUserWarning, match="has no date; target and reference"):
         built = ImageBuilder().build([undated], to_image(image(shape=(20, 20))))
     assert built.mapping.transform is None
     assert "simultaneous" in built.assumptions["dates"]

@@ -25,9 +25,9 @@ def with_cards(frame, **cards):
     return sunpy.map.Map(frame.data, frame.meta.copy() | {key.replace("_", "-"): v for key, v in cards.items()})
 
 
-def undated():
+def undated(**cards):
     header = {k: v for k, v in small_header((48, 40)).items() if k not in ("date-obs", "mjd-obs")}
-    return (smooth_image(), header)
+    return (smooth_image(), header | {key.replace("_", "-"): v for key, v in cards.items()})
 
 
 def files(folder, n=4, broken=()):
@@ -77,6 +77,11 @@ CASES = {
         "have the same date",
     ),
     "sequence: no date": (lambda _: align([undated(), undated()]), AlignmentError, "has no date"),
+    "sequence: a date that cannot be read": (
+        lambda _: align([undated(date_obs="2024-10-17T12:00:00+99:00", date_end="?"), undated()]),
+        AlignmentError,
+        r"Frame 0 has DATE-OBS = '2024-10-17T12:00:00\+99:00' and DATE-END = '\?', which cannot be read as dates",
+    ),
     "sequence: all black": (lambda _: align(black()), AlignmentError, "black or saturated"),
     "sequence: a cube without time": (lambda _: align(small_cube()), AlignmentError, "no axis for time"),
     "sequence: a reference elsewhere": (

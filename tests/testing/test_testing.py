@@ -27,7 +27,8 @@ from sunalign.correctors import WCSCorrector
 from sunalign.images import to_image
 from sunalign.metrics import NCC
 from sunalign.model.budget import BudgetSpent
-from sunalign.model.reference import ImageReference, Reference
+from sunalign.model.reference import ImageReference
+from sunalign.model.reference_contract import Reference
 from sunalign.optimizers import HillClimb, LevenbergMarquardt
 from sunalign.reference_builders import ImageBuilder
 from sunalign.testing import check_plugin, checks_for, helpers, parametrize_with_checks, strategies

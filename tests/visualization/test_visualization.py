@@ -19,7 +19,7 @@ from astropy.visualization.wcsaxes import WCSAxes
 
 import sunalign
 from sunalign import simulate
-from sunalign.model.reference import Reference
+from sunalign.model.reference_contract import Reference
 from sunalign.visualization import blink, plot_alignment, plot_residual
 from sunalign.visualization.axes import corrected_wcs, off_screen, plain_wcs
 

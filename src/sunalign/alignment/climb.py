@@ -25,7 +25,7 @@ from sunalign.model.masked_correlation import transforms_kept
 from sunalign.model.noise import NoiseModel
 from sunalign.model.objective import Objective
 from sunalign.model.problem import Problem
-from sunalign.model.reference import Reference
+from sunalign.model.reference_contract import Reference
 from sunalign.model.search_space import SearchSpace
 from sunalign.wcs.plausible import check_field
 
@@ -37,7 +37,7 @@ class ForwardModel(NamedTuple):
 
     Parameters
     ----------
-    reference : `~sunalign.model.reference.Reference`
+    reference : `~sunalign.model.reference_contract.Reference`
         As it was built: in the intensities of its images.
     problem : `~sunalign.model.problem.Problem`
         Scaled, without hot pixels, and with one band limit for both images where noise asks for it.
@@ -60,7 +60,7 @@ class Columns(Protocol):
 
         Parameters
         ----------
-        reference : `~sunalign.model.reference.Reference`
+        reference : `~sunalign.model.reference_contract.Reference`
         image : `~sunalign.images.Image`
             The target.
         pivot : `tuple` of `float`
@@ -133,7 +133,7 @@ class Images:
         check_field(grid, self.target.name, built.pixel_size)
         check_resolution(search.limits, {"target": min(grid.pixel_size), "reference": built.pixel_size})
         clean, noise, n_hot = self._clean_target
-        target, reference, n_hot_too = compared(clean, noise, built, grid.shape, self.scaling)
+        target, reference, n_hot_too = compared(clean, noise, built, grid, self.scaling)
         problem = Problem(
             target=target,
             reference=self._by_columns(reference, search.pivot),

@@ -19,7 +19,7 @@ from sunalign.alignment.slit import Slit
 from sunalign.exceptions import AlignmentError
 from sunalign.files.pointing_tables import OWN, FileTable, named_tables, read_tables
 from sunalign.images import Image
-from sunalign.model.reference import Reference
+from sunalign.model.reference_contract import Reference
 from sunalign.pointing.displaced import displaced, in_pixels
 from sunalign.pointing.drift import Drift
 from sunalign.pointing.fit import check_metric, fit_drift, known_drift, known_pointing, split_drift
@@ -110,7 +110,7 @@ class PointingRequest:
 
         Parameters
         ----------
-        reference : `~sunalign.model.reference.Reference`
+        reference : `~sunalign.model.reference_contract.Reference`
         image : `~sunalign.images.Image`
             The target.
         pivot : `tuple` of `float`

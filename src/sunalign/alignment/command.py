@@ -165,7 +165,8 @@ def _span(image: Image) -> tuple[Time, Time]:
 
     times = image.times
     if times is None:
-        raise ImageError(f"{image.name} does not say when it was taken; its header has neither a time axis nor a date.")
+        dates = image.dates
+        raise ImageError(f"{image.name} {dates.undated} and no time axis, so it is at no time; {dates.remedy}.")
     return times.epoch + times.seconds.min() * u.s, times.epoch + times.seconds.max() * u.s
 
 
@@ -235,7 +236,8 @@ def _check_figure(path: Path) -> None:
 
 
 def _write(options: argparse.Namespace, result: AlignmentResult) -> None:
-    from sunalign.files.io import apply_to_file, atomic_write, save_correction
+    from sunalign.files.io import apply_to_file, save_correction
+    from sunalign.files.output import atomic_write
     from sunalign.visualization.axes import off_screen
 
     overwrite: bool = options.overwrite

@@ -18,7 +18,8 @@ from sunalign.exceptions import AlignmentError, CorrectionError, PluginError, Wo
 from sunalign.images import Image, to_image
 from sunalign.model.budget import BudgetSpent
 from sunalign.model.objective import Objective
-from sunalign.model.reference import ImageReference, Reference
+from sunalign.model.reference import ImageReference
+from sunalign.model.reference_contract import Reference
 from sunalign.model.search_space import SearchSpace
 from sunalign.registry import name_of
 from sunalign.result import AlignmentResult
@@ -63,7 +64,7 @@ def check_powers(corrector: Corrector, names: Sequence[str], begin: Mapping[str,
 
 
 def build_reference(builder: ReferenceBuilder, references: Sequence[Any], image: Image, margin: float) -> Reference:
-    """Let the builder build, and make a `~sunalign.model.reference.Reference` of what it returns.
+    """Let the builder build, and make a `~sunalign.model.reference_contract.Reference` of what it returns.
 
     Parameters
     ----------
@@ -83,7 +84,7 @@ def build_reference(builder: ReferenceBuilder, references: Sequence[Any], image:
         return ImageReference.of(to_image(built), image, margin=margin)
     raise PluginError(
         f"The reference builder '{name_of(builder)}' returned {type(built).__name__}; "
-        f"it has to return a sunalign.model.reference.Reference or an image."
+        f"it has to return a sunalign.model.reference_contract.Reference or an image."
     )
 
 

@@ -70,7 +70,8 @@ def judge(climbed: Climb, wavering: np.ndarray | float = 0.0) -> Judgement:
     problem, space = climbed.model.problem, climbed.model.space
     found = climbed.found
     quality, surface = assess(problem, space, found.x)
-    errors = covariance(problem, space, found.x) + wavering + pull_of_defects(problem, found.x, quality.other_sizes)
+    errors = covariance(problem, space, found.x) + wavering
+    errors = errors + pull_of_defects(problem, found.x, quality.held, errors)
     sigmas = np.sqrt(np.diag(errors))
     quality = quality.with_errors(problem.names, sigmas)
     one_sigma = dict(zip(problem.names, sigmas.tolist(), strict=True))

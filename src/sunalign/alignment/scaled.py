@@ -8,12 +8,14 @@ from dataclasses import replace
 import numpy as np
 
 from sunalign.exceptions import AlignmentError
+from sunalign.geometry.coordinates import PixelGrid, apply_homography
 from sunalign.images import Image
 from sunalign.model.hot_pixels import hot_pixels
-from sunalign.model.intensity import IntensityScaling
-from sunalign.model.noise import NoiseModel, bridged, noise_model
+from sunalign.model.intensity import IntensityScaling, stride_of
+from sunalign.model.noise import NoiseModel, noise_model
 from sunalign.model.problem import Problem
-from sunalign.model.reference import Reference
+from sunalign.model.reference_contract import Reference
+from sunalign.model.smoothing import bridged
 
 __all__ = ["compared", "describe_noise", "without_hot_pixels"]
 
@@ -37,7 +39,7 @@ def without_hot_pixels(image: Image) -> tuple[Image, NoiseModel, int]:
 
 
 def compared(
-    target: Image, target_noise: NoiseModel, reference: Reference, shape: tuple[int, int], scaling: IntensityScaling
+    target: Image, target_noise: NoiseModel, reference: Reference, base: PixelGrid, scaling: IntensityScaling
 ) -> tuple[Image, Reference, int]:
     """Target and reference scaled, and how many hot pixels were left out of the reference.
 
@@ -46,9 +48,9 @@ def compared(
     target : `~sunalign.images.Image`
         Cropped, without hot pixels.
     target_noise : `~sunalign.model.noise.NoiseModel`
-    reference : `~sunalign.model.reference.Reference`
+    reference : `~sunalign.model.reference_contract.Reference`
         Cut to where the target can be.
-    shape : `tuple` of `int`
+    base : `~sunalign.geometry.coordinates.PixelGrid`
         Of the target as it was given.
     scaling : `~sunalign.model.intensity.IntensityScaling`
     """
@@ -65,18 +67,40 @@ def compared(
     reference = reference.mapped(clean)
     values = reference.intensities()
     if values is None:
-        values = reference.sample_grid(np.eye(3), shape, np.arange(shape[1], dtype=float))
+        values = reference.sample_grid(np.eye(3), base.shape, np.arange(base.shape[1], dtype=float))
     finite = values[np.isfinite(values)]
     if finite.size and finite.min() == finite.max():
         raise AlignmentError(
             f"The reference is constant where the target can be: every valid pixel is {finite[0]:g}, so there is "
             f"nothing to align. Check both pointings and reference_limits, or raise max_shift."
         )
-    own, other = scaling.fit(target.data, target_noise), scaling.fit(values, noise)
+    own, other = scaling.fit(target.data, target_noise), scaling.fit(values, noise, _in_view(reference, target, base))
     # One curve for both, that of the noisier: what was proportional stays so.
     lift = max(own.relative_lift, other.relative_lift)
     scaled = replace(target, data=own.lifted(lift)(target.data))
     return scaled, reference.scaled(other.lifted(lift)), n_hot
+
+
+def _in_view(reference: Reference, target: Image, base: PixelGrid) -> np.ndarray | None:
+    """Values of the reference nearest to some pixels of the target at the start; `None` where it is not one image.
+
+    They are of the same pixels as those that the target is clipped by, so that both are clipped at the same structure:
+    the margin by which a reference is larger may hold more bright things, or more sky.
+    """
+    arrays = reference.arrays()
+    if len(arrays) != 1:
+        return None
+    some = np.arange(0, target.data.size, stride_of(target.data.size))
+    rows, columns = np.divmod(some[np.isfinite(target.data.ravel()[some])], target.data.shape[1])
+    x, y = apply_homography(target.grid.affine_to(base), columns.astype(float), rows.astype(float))
+    found = reference.positions(x, y, x)
+    if found is None:
+        return None
+    column, row = (np.rint(position) for position in found)
+    ny, nx = arrays[0].shape
+    inside = (column >= 0) & (column < nx) & (row >= 0) & (row < ny)
+    seen = arrays[0][row[inside].astype(np.intp), column[inside].astype(np.intp)]
+    return np.asarray(seen[np.isfinite(seen)])
 
 
 def describe_noise(problem: Problem, left_out: Mapping[str, int]) -> dict[str, str]:

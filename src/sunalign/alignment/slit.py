@@ -162,7 +162,7 @@ class Slit:
         # Side by side they only are on paper: each looks at the place of the first.
         side_by_side = np.array([-np.arange(self.count), np.zeros(self.count)])
         clean, noise, _ = without_hot_pixels(image)
-        target, reference, _ = compared(clean, noise, displaced(built, side_by_side), grid.shape, scaling)
+        target, reference, _ = compared(clean, noise, displaced(built, side_by_side), grid, scaling)
         return replace(single, target=target, reference=reference, base=grid, limit=None, sharp=None).as_compared()
 
     def corrected(self, corrector: Corrector, target: Any, result: AlignmentResult) -> Any:

@@ -39,7 +39,8 @@ def start_for(start: Any, image: Image) -> Any:
     time = middle(image)
     if time is None:
         raise AlignmentError(
-            f"'start' is a table against time, and {image.name} has no date; give a Correction or parameters by name."
+            f"'start' is a table against time, and {image.name} {image.dates.undated}; give a Correction or parameters "
+            f"by name."
         )
     return parameters_at(start, time)
 

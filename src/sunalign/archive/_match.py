@@ -24,6 +24,7 @@ from sunalign.files.io import is_corrected
 from sunalign.geometry.coordinates import PixelGrid
 from sunalign.images import Image
 from sunalign.wcs.celestial import celestial_wcs
+from sunalign.wcs.fits_plane import first_on_sky
 
 __all__ = ["References", "head_of", "make_manifest", "span_of"]
 
@@ -197,10 +198,8 @@ def head_of(path: str | os.PathLike[str]) -> Image:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", AstropyWarning)
             with fits.open(path) as hdus:
-                images = [hdu for hdu in hdus if hdu.is_image and hdu.header.get("NAXIS", 0) >= 2]
-                if not images:
-                    raise ImageError(f"{path} holds no image: none of its {len(hdus)} HDUs has two axes.")
-                header, shape = images[0].header.copy(), images[0].shape[-2:]
+                image = first_on_sky(hdus, path)
+                header, shape = image.header.copy(), image.shape[-2:]
     except (OSError, ValueError, TypeError) as error:
         if isinstance(error, ImageError):
             raise
@@ -216,7 +215,8 @@ def span_of(path: str | os.PathLike[str]) -> tuple[float, float]:
 def _span(image: Image) -> tuple[float, float]:
     times = image.times
     if times is None:
-        raise ImageError(f"{image.name} does not say when it was taken; its header has neither a time axis nor a date.")
+        dates = image.dates
+        raise ImageError(f"{image.name} {dates.undated} and no time axis, so it is at no time; {dates.remedy}.")
     seconds = float(times.epoch.unix) + np.array([times.seconds.min(), times.seconds.max()])
     return float(seconds[0]), float(seconds[1])
 

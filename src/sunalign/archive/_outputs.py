@@ -17,7 +17,8 @@ import astropy.units as u
 from astropy.io import fits
 
 from sunalign.alignment.start import middle
-from sunalign.files.io import apply_to_file, suffix_of
+from sunalign.files.io import apply_to_file
+from sunalign.files.output import suffix_of
 from sunalign.visualization import report
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from sunalign.archive._chart import Points, chart
 from sunalign.archive._store import FINISHED
 from sunalign.archive._trend import deviations, unix_of
 from sunalign.correction import PARAMETERS, UNITS, with_error
-from sunalign.files.io import atomic_write
+from sunalign.files.output import atomic_write
 
 __all__ = ["page", "write_page"]
 

@@ -18,7 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sunalign.files.io import atomic_write, plain_values_of
+from sunalign.files.io import plain_values_of
+from sunalign.files.output import atomic_write
 
 __all__ = ["FINISHED", "STATES", "Claim", "Store"]
 

@@ -16,7 +16,7 @@ from astropy.time import Time
 from sunalign.archive._plan import Plan
 from sunalign.correction import PARAMETERS, UNITS
 from sunalign.exceptions import AlignmentError
-from sunalign.files.io import atomic_write
+from sunalign.files.output import atomic_write
 
 __all__ = ["read_results", "results_table", "write_table"]
 

@@ -97,7 +97,7 @@ def _add_manifest(parser: argparse.ArgumentParser) -> None:
 def _manifest(options: argparse.Namespace) -> int:
     from sunalign._command_line import UsageError
     from sunalign.archive import make_manifest
-    from sunalign.files.io import atomic_write, check_output
+    from sunalign.files.output import atomic_write, check_output
 
     formats = {".ecsv": "ascii.ecsv", ".csv": "ascii.csv"}
     if options.output.suffix not in formats:

@@ -145,7 +145,7 @@ def _pair(
 
 
 def _save(pair: Simulated, raster: Path, image: Path) -> None:
-    from sunalign.files.io import atomic_write
+    from sunalign.files.output import atomic_write
 
     assert pair.reference is not None
     pair.target.meta["keycomments"] = {"T_GRAT": "[Celsius] temperature of the grating"}

@@ -13,7 +13,8 @@ from sunalign.abc import Corrector
 from sunalign.correction import Correction
 from sunalign.correctors._wcs import check_tolerance
 from sunalign.exceptions import CorrectionError
-from sunalign.files.io import aligned_path, apply_to_file
+from sunalign.files.io import apply_to_file
+from sunalign.files.output import aligned_path
 from sunalign.files.pointing_write import check_lookup
 
 __all__ = ["FITSCorrector"]

@@ -25,7 +25,7 @@ from sunalign.wcs.header import plain_values
 from sunalign.wcs.keywords import keywords
 from sunalign.wcs.metadata import add_history, copied, history_entry, update_cards
 from sunalign.wcs.plausible import impossible_scales, standing_still, unusable
-from sunalign.wcs.readable import STOPS_AT_A_DATE, readable_map
+from sunalign.wcs.readable import STOPS_AT_A_DATE, quiet_about_metadata, readable_map
 from sunalign.wcs.refit import refit
 from sunalign.wcs.sky_part import SkyPart
 from sunalign.wcs.solve import Solution, check_residual, is_nothing, sample_pixels, solve
@@ -176,7 +176,8 @@ def _corrected_part(part: SkyPart, sharp: bool, corrected: GenericMap) -> SkyPar
 
 def _wcs_of(target: GenericMap) -> WCS:
     try:
-        return target.wcs
+        with quiet_about_metadata():
+            return target.wcs
     except STOPS_AT_A_DATE:
         # Where sunpy stops at a date, the rest of the header is as good as ever.
         return readable_map(target).wcs

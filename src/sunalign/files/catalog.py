@@ -26,6 +26,7 @@ from sunalign.exceptions import AlignmentError, CoverageError
 from sunalign.geometry.dates import read_dates
 from sunalign.geometry.observers import spacecraft
 from sunalign.images import to_image
+from sunalign.wcs.header import plain_values, sky_axes
 
 __all__ = ["fido_query", "find_images"]
 
@@ -341,9 +342,12 @@ def _from_header(path: Path) -> _Entry | None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", AstropyWarning)
             with fits.open(path) as hdus:
-                for hdu in hdus:
-                    if hdu.is_image and len(hdu.shape) >= 2:
-                        return _described(path, hdu.header)
+                images = (hdu for hdu in hdus if hdu.is_image and len(hdu.shape) >= 2)
+                first = next(images, None)
+                if first is not None:
+                    # As an image is read: the first on the sky. There need be none, as in a quicklook of another make.
+                    on_sky = (hdu for hdu in (first, *images) if sky_axes(plain_values(hdu.header)) is not None)
+                    return _described(path, next(on_sky, first).header)
     except (OSError, ValueError, TypeError):
         return None
     return None
@@ -403,7 +407,8 @@ def fido_query(
     image = to_image(target)
     times = image.times
     if times is None:
-        raise AlignmentError(f"{image.name} has no date, so there is nothing to search by; add DATE-OBS to its header.")
+        dates = image.dates
+        raise AlignmentError(f"{image.name} {dates.undated}, so there is nothing to search by; {dates.remedy}.")
     when = times.at(np.array([0.0, image.grid.shape[1] - 1.0]))
     query = a.Time(when.min() - margin, when.max() + margin) & a.Instrument("EUI") & a.Level(level)
     try:

@@ -162,7 +162,7 @@ def check_paths(outputs: Mapping[str, Path | None], inputs: Mapping[Path, str], 
     OSError
         If an output exists, or cannot be written where it is to go.
     """
-    from sunalign.files.io import check_output
+    from sunalign.files.output import check_output
 
     names = {os.path.realpath(path): name for path, name in inputs.items()}
     for option, path in outputs.items():

@@ -186,8 +186,10 @@ def views_of(
     assumptions: dict[str, str] = {}
     times, dates = target.times, [image.date for image in references]
     simultaneous = _without_dates(target, times, references, dates, assumptions)
-    if simultaneous and modelling.solar_rotation != "none":
+    if simultaneous and (modelling.solar_rotation != "none" or any(i.dates.unreadable for i in (target, *references))):
         _warn_of_no_date(target, references)
+    elif target.date is None and target.dates.unreadable:
+        warn_user(f"{target.name} {target.dates.undated}; the middle of its time axis is used instead.")
     observers = _observers(target, references, simultaneous, assumptions)
     if observers is None:
         return None
@@ -221,23 +223,24 @@ def _without_dates(
     assumptions: dict[str, str],
 ) -> bool:
     """Whether time has to be left out; an error where that cannot be."""
-    missing = [image.name for image, date in zip(references, dates, strict=True) if date is None]
+    missing = [image for image, date in zip(references, dates, strict=True) if date is None]
     if missing and times is not None and not times.is_instant:
         raise AlignmentError(
-            f"{missing[0]} has no date, so the Sun's rotation between it and the steps of the raster is unknown; add "
-            f"DATE-OBS to its header, or use solar_rotation='none'."
+            f"{missing[0].name} {missing[0].dates.undated}, so the Sun's rotation between it and the steps of the "
+            f"raster is unknown; {missing[0].dates.remedy}, or use solar_rotation='none'."
         )
     if missing or times is None:
-        assumptions["dates"] = f"{missing[0] if missing else target.name} has none: taken to be simultaneous"
+        assumptions["dates"] = f"{(missing[0] if missing else target).name} has none: taken to be simultaneous"
         return True
     return False
 
 
 def _warn_of_no_date(target: Image, references: Sequence[Image]) -> None:
-    name = next((image.name for image in (*references, target) if image.date is None), target.name)
+    undated = [image for image in (target, *references) if image.date is None][:2] or [target]
+    told = " and ".join(f"{image.name} {image.dates.undated}" for image in undated)
+    remedy = undated[0].dates.remedy
     warn_user(
-        f"{name} does not say when it was taken; target and reference are taken to be simultaneous. Add DATE-OBS to "
-        f"its header if that is wrong.",
+        f"{told}; target and reference are taken to be simultaneous. {remedy[0].upper()}{remedy[1:]} if that is wrong."
     )
 
 

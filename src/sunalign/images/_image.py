@@ -182,7 +182,8 @@ class Image:
 
 def _told_dates(image: Image) -> Dates:
     dates = read_dates(image.meta)
-    if dates.reference is None and not dates.problems and not isinstance(image.source, GenericMap):
+    silent = dates.reference is None and not (dates.problems or dates.unreadable)
+    if silent and not isinstance(image.source, GenericMap):
         # A map without a date gives its WCS the current time.
         dates = read_dates(wcs_dates(image.wcs))
     for problem in dates.problems:

@@ -23,15 +23,31 @@ import sunpy.map
 from sunpy.map import GenericMap, MapSequence
 
 from sunalign.exceptions import AlignmentError, ImageError, warn_user
-from sunalign.geometry.dates import seconds_between
+from sunalign.geometry.dates import Dates, seconds_between
 from sunalign.images import Image, clean_data, map_image, to_image
 from sunalign.images.cube_files import CubeFile
 from sunalign.wcs.fits_plane import first_on_sky, no_file, plane_of
 
-__all__ = ["Frame", "open_frames"]
+__all__ = ["Frame", "UndatedError", "frame_of", "open_frames"]
 
 #: Files held open between the reading of headers and of pixels; more are opened a second time.
 _MAX_OPEN = 128
+
+
+class UndatedError(AlignmentError):
+    """A frame has no date.
+
+    Parameters
+    ----------
+    dates : `~sunalign.geometry.dates.Dates`
+        What its header has instead.
+    message : `str`
+        What is told.
+    """
+
+    def __init__(self, dates: Dates, message: str) -> None:
+        super().__init__(message)
+        self.dates = dates
 
 
 @dataclass(frozen=True, eq=False)
@@ -211,8 +227,9 @@ def frame_of(reference: Any) -> Frame:
     if head.date is None:
         with suppress(AttributeError):
             pixels.close()
-        raise AlignmentError(
-            f"{head.name} has no date, so it cannot be placed in the sequence; add DATE-OBS to its header."
+        raise UndatedError(
+            head.dates,
+            f"{head.name} {head.dates.undated}, so it cannot be placed in the sequence; {head.dates.remedy}.",
         )
     return Frame(head, head.date, pixels)
 

@@ -18,7 +18,8 @@ from astropy.wcs import WCS
 from ndcube.ndcube import NDCubeBase
 
 from sunalign.exceptions import ImageError, warn_user
-from sunalign.geometry.dates import is_time_axis, read_date, read_dates, read_mjd, time_scale
+from sunalign.geometry.date_forms import is_time_axis, read_date, read_mjd, time_scale
+from sunalign.geometry.dates import read_dates
 from sunalign.geometry.times import StepTimes
 from sunalign.wcs.header import card_of
 from sunalign.wcs.plausible import refuse_sit_and_stare

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from sunalign.model.objective import Objective
     from sunalign.model.problem import Problem
     from sunalign.model.quality import Quality
-    from sunalign.model.reference import ImageReference, Reference
+    from sunalign.model.reference import ImageReference
+    from sunalign.model.reference_contract import Reference
     from sunalign.model.search_space import Parameter, SearchSpace
     from sunalign.model.surface import SearchSurface
 
@@ -37,7 +38,7 @@ __getattr__, __dir__ = lazy(
         "Parameter": "search_space",
         "Problem": "problem",
         "Quality": "quality",
-        "Reference": "reference",
+        "Reference": "reference_contract",
         "SearchSpace": "search_space",
         "SearchSurface": "surface",
     },

@@ -13,11 +13,12 @@ from typing import NamedTuple
 import numpy as np
 from scipy import ndimage
 
+from sunalign.model.beside_pattern import beside_pattern
 from sunalign.model.masked_correlation import masked_ncc_surface
-from sunalign.model.noise import gaussian_smoothed
 from sunalign.model.problem import Problem
 from sunalign.model.reference import ImageReference
 from sunalign.model.search_space import shift_covariance
+from sunalign.model.smoothing import gaussian_smoothed
 
 __all__ = ["Detector", "fixed_pattern", "moved_scene", "other_sizes", "pull_of_defects"]
 
@@ -41,7 +42,7 @@ _BLOCK = 24  # Pixels over which what that leaves is taken to be correlated.
 
 
 class Detector(NamedTuple):
-    """Signs that two images agree by what stays with their detector; both 0 where no detector can have made both.
+    """Signs that two images agree by what stays with their detector; all 0 where no detector can have made both.
 
     Parameters
     ----------
@@ -52,10 +53,13 @@ class Detector(NamedTuple):
     other_sizes : `float`
         Pixels between the answer and the shift that structure of a few pixels' size alone asks for; 0 where that may
         be chance.
+    beside_pattern : `float`
+        Pixels between the answer and where the scene is once a pattern is fitted beside it; 0 where that may be chance.
     """
 
     moved_scene: float = 0.0
     other_sizes: float = 0.0
+    beside_pattern: float = 0.0
 
 
 def fixed_pattern(problem: Problem, x: np.ndarray, reach: float) -> Detector:
@@ -73,7 +77,7 @@ def fixed_pattern(problem: Problem, x: np.ndarray, reach: float) -> Detector:
     Returns
     -------
     `Detector`
-        Both 0 where the pixels of the two images differ in size or are turned.
+        All 0 where the pixels of the two images differ in size or are turned.
 
     Notes
     -----
@@ -85,7 +89,11 @@ def fixed_pattern(problem: Problem, x: np.ndarray, reach: float) -> Detector:
         problem = problem.whole
     # What stays on its pixels is sharp; smoothing would take it for the scene.
     problem = problem.without_band_limit()
-    lag = _pixels_apart(problem, x)
+    lag, stretched = _pixels_apart(problem, x), False
+    if lag is None:
+        # The scene between the pixels that a pattern holds may well look stretched.
+        x, stretched = _unstretched(problem, x), True
+        lag = _pixels_apart(problem, x)
     if lag is None:
         return Detector()
     pixel = _pixel(problem, x)
@@ -96,10 +104,13 @@ def fixed_pattern(problem: Problem, x: np.ndarray, reach: float) -> Detector:
     if np.abs(whole).max() > _ON_PIXELS >= np.abs(whole + np.array([column, row])).max():
         # The answer is off the detector's pixels, and what is left over is on them: it is the pattern, not the scene.
         share = 0.0
-    return Detector(share, other_sizes(reference, target, lag - whole, n))
+    if stretched:
+        return Detector(share)
+    aside = lag - whole
+    return Detector(share, other_sizes(reference, target, aside, n), beside_pattern(reference, target, aside, -whole))
 
 
-def pull_of_defects(problem: Problem, x: np.ndarray, pixels: float) -> np.ndarray:
+def pull_of_defects(problem: Problem, x: np.ndarray, pixels: float, claimed: np.ndarray) -> np.ndarray:
     """Covariance, in arcsec², of what defects of a detector may still pull the shifts of an answer by.
 
     Parameters
@@ -109,16 +120,23 @@ def pull_of_defects(problem: Problem, x: np.ndarray, pixels: float) -> np.ndarra
     x : `numpy.ndarray`, shape (p,)
         The answer.
     pixels : `float`
-        How far from it structure of another size asks for it to be; see `Detector.other_sizes`.
+        How far from it the scene may be; see `Detector.other_sizes` and `Detector.beside_pattern`.
+    claimed : `numpy.ndarray`, shape (p, p)
+        Covariance of the answer as it is known otherwise, of which the errors of its shifts are a part of that already.
 
     Returns
     -------
     `numpy.ndarray`, shape (p, p)
     """
+    nothing = np.zeros((len(x), len(x)))
     if not pixels > _SLOPES:
-        return np.zeros((len(x), len(x)))
+        return nothing
     fine = problem.whole if problem.whole is not None else problem
-    return shift_covariance(problem.names, pixels * _pixel(fine, x))
+    known = [
+        variance for name, variance in zip(problem.names, np.diag(claimed), strict=True) if name.startswith("shift")
+    ]
+    more = (pixels * _pixel(fine, x)) ** 2 - np.nan_to_num(np.mean(known)) if known else 0.0
+    return shift_covariance(problem.names, float(np.sqrt(more))) if more > 0 else nothing
 
 
 def _pixel(problem: Problem, x: np.ndarray) -> float:
@@ -146,6 +164,15 @@ def _pixels_apart(problem: Problem, x: np.ndarray) -> np.ndarray | None:
     # Both were cut to what is needed.
     (x0, _, y0, _), (x1, _, y1, _) = problem.target.grid.to_base, problem.reference.mapping.reference.to_base
     return offsets[:, seen].mean(axis=1) + np.array([x1 - x0, y1 - y0])
+
+
+def _unstretched(problem: Problem, x: np.ndarray) -> np.ndarray:
+    """Shift of an answer, and scales and rotation as the headers have them."""
+    as_given = [
+        value if name.startswith("shift") else float(name.startswith("scale"))
+        for name, value in zip(problem.names, x, strict=True)
+    ]
+    return np.array(as_given)
 
 
 def _sample_aside(problem: Problem, x: np.ndarray, aside: np.ndarray) -> np.ndarray:
@@ -182,13 +209,14 @@ def _moved(reference: np.ndarray, target: np.ndarray, reach: int) -> tuple[float
     my, mx = (min(reach, size // 4) for size in left.shape)
     if n < _LEAST or max(my, mx) < 2 or not np.nanstd(left) > 1e-6 * np.nanstd(target):
         return nowhere
+    near, _ = _correlation(left, left, (1, 1))
+    beside = np.mean([near[0, 1], near[1, 0], near[1, 2], near[2, 1]])
+    if not (beside > _SMOOTH and beside * np.nanvar(left) > _LEFT * np.nanvar(target)):
+        return nowhere
     reference = np.where(np.isfinite(left), reference, np.nan)
     cross, covered = _correlation(reference, left, (my, mx))
     own, _ = _correlation(reference, reference, (2 * my, 2 * mx))
     noise, _ = _correlation(left, left, (my, mx))
-    beside = np.mean([noise[my, mx - 1], noise[my, mx + 1], noise[my - 1, mx], noise[my + 1, mx]])
-    if not (beside > _SMOOTH and beside * np.nanvar(left) > _LEFT * np.nanvar(target)):
-        return nowhere
     one_way = np.where(covered >= _COVERED * n, cross - cross[::-1, ::-1], 0.0)
     # R(p + l) - R(p - l) has twice the variance of R less the correlation of R with itself at 2 l.
     spread = np.sqrt(2 * np.maximum(1 - own[::2, ::2], 0.05))

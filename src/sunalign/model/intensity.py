@@ -11,10 +11,15 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
+from scipy.special import ndtri
 
 from sunalign.model.noise import NoiseModel
 
-__all__ = ["STRETCHES", "IntensityScaling", "IntensityTransform", "make_scaling"]
+__all__ = ["STRETCHES", "IntensityScaling", "IntensityTransform", "make_scaling", "stride_of"]
+
+_ENOUGH = 1024  # Values that percentiles are taken of, at least.
+_WIDER = 1.15  # Times the span of noise alone, below which a range has nothing else in it.
+_SHARED = 0.2  # Part of the excess of a point of light that its neighbours have, at least.
 
 #: What a value is turned into after clipping.
 STRETCHES = ("sqrt", "log", "linear")
@@ -79,7 +84,9 @@ class IntensityScaling:
     stretch : {"sqrt", "log", "linear"}
         Function applied after clipping.
     clip : `tuple` of `float` or `None`
-        Lower and upper percentile at which each image is clipped; `None` leaves outliers alone.
+        Lower and upper percentile at which each image is clipped; `None` leaves outliers alone. Where there is nothing
+        but noise between the two, as in a dark sky with a few bright points, what stands above them and is wider than
+        a pixel is all there is to see, and keeps its top.
     """
 
     stretch: str = "sqrt"
@@ -93,7 +100,9 @@ class IntensityScaling:
             if not 0 <= low < high <= 100:
                 raise ValueError(f"'clip' is a pair of percentiles with 0 <= lower < upper <= 100; got {self.clip}.")
 
-    def fit(self, values: np.ndarray, noise: NoiseModel | None = None) -> IntensityTransform:
+    def fit(
+        self, values: np.ndarray, noise: NoiseModel | None = None, seen: np.ndarray | None = None
+    ) -> IntensityTransform:
         """Fix the limits by the finite ones of these values, and what is added to them by their noise.
 
         Parameters
@@ -103,11 +112,13 @@ class IntensityScaling:
         noise : `~sunalign.model.noise.NoiseModel`, optional
             Of the image they come from. The square root becomes that of Anscombe (Starck, Murtagh & Bijaoui 1998),
             which has the same noise at every intensity, and the logarithm does not fall below the noise.
+        seen : `numpy.ndarray`, optional
+            Those of the values that the other image shows too, as far as that is known: nothing is clipped that would
+            not be clipped of these alone.
         """
-        # An odd stride does not fall on the same columns of an image again and again.
-        some = values.ravel()[:: 1 if self.clip is None else max(1, values.size // 2**18) | 1]
+        some = values.ravel()[:: 1 if self.clip is None else stride_of(values.size)]
         some = some[np.isfinite(some)]
-        if some.size < 1024:
+        if some.size < _ENOUGH:
             some = values[np.isfinite(values)]
         if some.size == 0:
             return IntensityTransform(0.0, 0.0, self.stretch)
@@ -116,6 +127,10 @@ class IntensityScaling:
             finite = values[np.isfinite(values)]
             # More than 98 % of the pixels are equal: the few others are all there is to see.
             lower, upper = finite.min(), finite.max()
+        elif self.clip is not None and values.ndim == 2 and _is_noise(values, upper - lower, self.clip):
+            upper = max(upper, _top_of_points(values, upper))
+        if self.clip is not None and seen is not None and seen.size >= _ENOUGH:
+            lower, upper = min(lower, _percentile(seen, self.clip[0])), max(upper, _percentile(seen, self.clip[1]))
         lift = self._lift(float(lower), float(upper), noise) if noise is not None else 0.0
         return IntensityTransform(float(lower), float(upper), self.stretch, lift)
 
@@ -137,6 +152,17 @@ class IntensityScaling:
         return asdict(self)
 
 
+def stride_of(size: int) -> int:
+    """Step through an image of so many pixels that gives enough of them for its percentiles.
+
+    Parameters
+    ----------
+    size : `int`
+    """
+    # An odd one does not fall on the same columns again and again.
+    return max(1, size // 2**18) | 1
+
+
 def _percentile(values: np.ndarray, percent: float) -> float:
     """As `numpy.percentile`, of values that are all finite, in a fraction of the time."""
     place = (values.size - 1) * percent / 100
@@ -144,6 +170,27 @@ def _percentile(values: np.ndarray, percent: float) -> float:
     ordered = np.partition(values, first)
     beyond = ordered[first + 1 :].min() if first + 1 < values.size else ordered[first]
     return float(ordered[first] + (beyond - ordered[first]) * (place - first))
+
+
+def _is_noise(values: np.ndarray, span: float, clip: tuple[float, float]) -> bool:
+    """Whether the range between two percentiles is no wider than the noise alone makes it."""
+    rows = values[:: max(1, values.size // 2**16)]
+    apart = np.abs(rows[:, 1:] - rows[:, :-1])
+    apart = apart[np.isfinite(apart)]
+    if apart.size == 0:
+        return False
+    low, high = ndtri(np.clip(clip, 0.1, 99.9) / 100)
+    return bool(span < _WIDER * (high - low) * _percentile(apart, 50.0) / (0.6745 * np.sqrt(2)))
+
+
+def _top_of_points(values: np.ndarray, limit: float) -> float:
+    """Highest value that neighbours along both axes share in, as a beam's width asks for; -inf without any."""
+    excess = np.pad(np.nan_to_num(values - limit, nan=0.0).clip(min=0.0), 1)
+    inner = excess[1:-1, 1:-1]
+    beside = np.maximum(excess[1:-1, 2:], excess[1:-1, :-2])
+    above = np.maximum(excess[2:, 1:-1], excess[:-2, 1:-1])
+    shared = (inner > 0) & (np.minimum(beside, above) > _SHARED * inner)
+    return float(values[shared].max()) if shared.any() else -np.inf
 
 
 def make_scaling(choice: str | IntensityScaling) -> IntensityScaling:

@@ -14,7 +14,7 @@ import numpy as np
 from scipy import ndimage, sparse
 
 from sunalign.model.grid_sampling import FIRST, SECOND, VALUE, GridCoefficients
-from sunalign.model.noise import edge, gaussian_smoothed
+from sunalign.model.smoothing import edge, gaussian_smoothed
 
 __all__ = ["SplineImage", "cubic_basis"]
 
@@ -30,7 +30,7 @@ class SplineImage:
     data : `numpy.ndarray`, shape (ny, nx)
         NaN where there is no valid value.
     smoothing : `float`
-        Standard deviation, in pixels, of a Gaussian with which the image is smoothed first; see `sunalign.model.noise`.
+        Standard deviation, in pixels, of a Gaussian with which the image is smoothed first.
 
     Notes
     -----

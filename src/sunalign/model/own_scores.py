@@ -18,7 +18,7 @@ from sunalign.model.problem import Problem
 from sunalign.model.search_space import SearchSpace
 from sunalign.model.surface import SearchSurface, top_and_rival
 
-__all__ = ["above_most", "highest_near", "parts_of", "score_covariance", "significance_of_peak"]
+__all__ = ["above_most", "highest_near", "middle_of", "parts_of", "score_covariance", "significance_of_peak"]
 
 _GROUPS = 24  # Parts that are left out in turn: they know a standard deviation to 15 %.
 _PARTS = 12  # Parts that are scored each by itself: with more, each has few pixels.
@@ -94,9 +94,18 @@ def above_most(surface: SearchSurface) -> SearchSurface:
     ----------
     surface : `~sunalign.model.surface.SearchSurface`
     """
+    return surface._replace(scores=surface.scores - middle_of(surface))
+
+
+def middle_of(surface: SearchSurface) -> float:
+    """Median of the scores; 0 where there are none.
+
+    Parameters
+    ----------
+    surface : `~sunalign.model.surface.SearchSurface`
+    """
     known = np.isfinite(surface.scores)
-    middle = np.median(surface.scores[known]) if known.any() else 0.0
-    return surface._replace(scores=surface.scores - middle)
+    return float(np.median(surface.scores[known])) if known.any() else 0.0
 
 
 def score_covariance(problem: Problem, space: SearchSpace, x: np.ndarray, block: tuple[int, int]) -> np.ndarray:

@@ -20,8 +20,8 @@ from sunalign.correction import PARAMETERS, UNITS, Correction
 from sunalign.exceptions import PluginError, describe_error
 from sunalign.geometry.coordinates import ARCSEC, PixelGrid
 from sunalign.images import Image
+from sunalign.model.band_limit import BandLimit
 from sunalign.model.moved_grid import MovedGrid
-from sunalign.model.noise import BandLimit
 from sunalign.model.plane_sums import speaks_of_planes
 from sunalign.model.reference import Reference
 from sunalign.model.resolution import at_half_resolution, at_level, band_limited, factors
@@ -68,7 +68,7 @@ class Problem:
         Values of the other parameters, in their units.
     min_overlap : `float`
         Fraction of the target's valid pixels that must have a sample; below it a candidate scores -inf.
-    limit : `~sunalign.model.noise.BandLimit`, optional
+    limit : `~sunalign.model.band_limit.BandLimit`, optional
         How both are smoothed against the reference's noise, here and, anew, at every other level.
     sharp : `~sunalign.images.Image`, optional
         The target before it was smoothed, from which the other levels are made.

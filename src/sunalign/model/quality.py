@@ -5,7 +5,7 @@ The score itself is none: a wrong field correlates as well as the right one as s
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -16,9 +16,10 @@ from sunalign.geometry.coordinates import ARCSEC
 from sunalign.model.curvature import ncc_curvature
 from sunalign.model.fixed_pattern import fixed_pattern
 from sunalign.model.objective import Objective
-from sunalign.model.own_scores import above_most, score_covariance, significance_of_peak
+from sunalign.model.own_scores import above_most, middle_of, score_covariance, significance_of_peak
 from sunalign.model.plane_sums import speaks_of_planes
 from sunalign.model.problem import Problem
+from sunalign.model.rivals import equal_peaks
 from sunalign.model.search_space import SearchSpace, shift_covariance
 from sunalign.model.sharpness import as_sharp
 from sunalign.model.split_half import compared_pixel, split_half
@@ -35,7 +36,14 @@ from sunalign.model.surface import (
 __all__ = ["Quality", "assess", "covariance"]
 
 #: Limits beyond which an answer is doubtful. ``tests/benchmarks/quality_table.py`` remakes the table they come from.
-LIMITS = {"peak_significance": 3.0, "split_half": 0.8, "movement": 1.5, "fixed_pattern": 0.25, "other_sizes": 0.4}
+LIMITS = {
+    "peak_significance": 3.0,
+    "split_half": 0.8,
+    "movement": 1.5,
+    "fixed_pattern": 0.25,
+    "other_sizes": 0.4,
+    "beside_pattern": 0.4,
+}
 
 _BLOCKS = 4  # Blocks for every parameter, at least: fewer say nothing of their scatter.
 _PARTS = 4  # Parameters that parts to leave out are enough for, at least.
@@ -89,6 +97,9 @@ class Quality:
     other_sizes : `float`
         Distance, in pixels, between the answer and the shift that structure of a few pixels' size alone asks for: what
         is smaller or wider may be the detector's. 0 where that may be chance, and as for ``fixed_pattern``.
+    beside_pattern : `float`
+        Distance, in pixels, between the answer and where the scene is once what stays with the detector is fitted
+        beside it. 0 where that may be chance, and as for ``fixed_pattern``.
     at_bound : `tuple` of `str`
         Parameters that ended at a bound of the search.
     unknown : `tuple` of `str`
@@ -105,6 +116,7 @@ class Quality:
     min_overlap: float = 0.0
     fixed_pattern: float = np.nan
     other_sizes: float = np.nan
+    beside_pattern: float = np.nan
     at_bound: tuple[str, ...] = ()
     unknown: tuple[str, ...] = ()
     without_error: tuple[str, ...] = ()
@@ -133,6 +145,12 @@ class Quality:
                 f"Structure of a few pixels alone asks for a shift {self.other_sizes:.1f} pixels away from the answer, "
                 f"so that defect pixels or vignetting may hold it; flat-field both images, and mask their defects."
             )
+        if self.beside_pattern > LIMITS["beside_pattern"]:
+            found.append(
+                f"The two images agree best by a scene {self.beside_pattern:.1f} pixels away from the answer and a "
+                f"pattern that stays with the detector, which may hold it; flat-field both images, and mask dust, "
+                f"occulters and frames."
+            )
         if self.peak_significance < LIMITS["peak_significance"]:
             found.append(
                 f"Another shift correlates almost as well (significance of the peak {self.peak_significance:.1f}); "
@@ -155,6 +173,11 @@ class Quality:
                 f"pixels or too little structure; take a larger field, or fit less."
             )
         return found
+
+    @property
+    def held(self) -> float:
+        """How far, in pixels, what stays with the detector may hold the answer from where the scene is."""
+        return float(np.fmax(self.other_sizes, self.beside_pattern))
 
     def with_errors(self, names: Sequence[str], errors: Sequence[float] | np.ndarray) -> Quality:
         """Return a copy that knows which of the free parameters have no error.
@@ -198,11 +221,13 @@ def assess(problem: Problem, space: SearchSpace, x: np.ndarray) -> tuple[Quality
         judges = [_judge(problem, space, level) for level in _levels(problem, quality.overlap)]
         surface = judges[0].shift_surface(x)
         significance = peak_significance(surface, pixels_at_peak(surface), metric.significance)
+        significance = _between_points(significance, judges[0], surface, x, metric.significance)
         ratio = peak_ratio(surface)
     else:
         judges = [_judge(problem, space, _affordable(problem, space, quality.overlap))]
         surface = judges[0].shift_surface(x)
         significance = significance_of_peak(judges[0], surface, x, _left_out(judges[0].problem, len(x)))
+        significance = _between_points(significance, judges[0], surface, x, _is_higher, middle_of(surface))
         ratio = peak_ratio(above_most(surface))
     judged = judges[0].problem
     detector = fixed_pattern(problem, x, _reach(space, x))
@@ -214,8 +239,28 @@ def assess(problem: Problem, space: SearchSpace, x: np.ndarray) -> tuple[Quality
         split_half=float(np.fmax.reduce([split_half(judge, x) for judge in judges])),
         fixed_pattern=detector.moved_scene,
         other_sizes=detector.other_sizes,
+        beside_pattern=detector.beside_pattern,
     )
     return replace(quality, unknown=_unknown(quality, surface, judged)), surface
+
+
+def _between_points(
+    significance: float,
+    judge: Objective,
+    surface: SearchSurface,
+    x: np.ndarray,
+    compare: Callable[[float, float, int], float],
+    zero: float = 0.0,
+) -> float:
+    """Significance of a peak, or that of the peak above another that is higher between the points of the surface."""
+    if significance < LIMITS["peak_significance"]:
+        return significance
+    return float(np.fmin(significance, equal_peaks(judge, surface, x, compare, zero)))
+
+
+def _is_higher(score: float, other: float, n_pixels: int) -> float:
+    """Significance of a score that is higher than another, where scores alone do not say how much that is."""
+    return np.inf if score > other else 0.0
 
 
 def _judge(problem: Problem, space: SearchSpace, level: float) -> Objective:

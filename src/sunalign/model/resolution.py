@@ -1,7 +1,7 @@
 """One problem at many resolutions, and what both images are smoothed by at each.
 
 Binning makes noise white again, so that every resolution has a width of its own, in its own pixels; see
-`sunalign.model.noise`.
+`sunalign.model.band_limit`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sunalign.geometry.coordinates import apply_homography
-from sunalign.model.noise import BEFORE_BINNING, BandLimit, band_limit, edge, gaussian_smoothed
+from sunalign.model.band_limit import BEFORE_BINNING, BandLimit, band_limit
+from sunalign.model.smoothing import edge, gaussian_smoothed
 
 if TYPE_CHECKING:
     from sunalign.model.problem import Problem

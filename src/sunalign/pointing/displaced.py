@@ -11,7 +11,7 @@ from sunpy.map import GenericMap
 from sunalign.geometry.coordinates import ARCSEC, PixelGrid
 from sunalign.geometry.times import interpolate_columns
 from sunalign.model.mapped_image import Transform
-from sunalign.model.reference import Reference
+from sunalign.model.reference_contract import Reference
 
 __all__ = ["DisplacedReference", "displaced", "in_pixels"]
 
@@ -23,7 +23,7 @@ class DisplacedReference(Reference):
 
     Parameters
     ----------
-    reference : `~sunalign.model.reference.Reference`
+    reference : `~sunalign.model.reference_contract.Reference`
     moved : `numpy.ndarray`, shape (2, nx)
         Displacement of every column of the target as it was given to the reference builder, in its pixels, x first.
     """
@@ -96,7 +96,7 @@ def displaced(reference: Reference, moved: np.ndarray) -> Reference:
 
     Parameters
     ----------
-    reference : `~sunalign.model.reference.Reference`
+    reference : `~sunalign.model.reference_contract.Reference`
     moved : `numpy.ndarray`, shape (2, n)
         Displacement of every column along (x, y), pixels of the target.
     """

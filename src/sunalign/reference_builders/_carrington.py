@@ -22,7 +22,7 @@ from sunalign.geometry.observation import View, describe_rotation, views_of
 from sunalign.geometry.rotation import ROTATION, SurfaceTransform, stonyhurst_zero
 from sunalign.images import Image, to_image
 from sunalign.model.mapped_image import MappedImage, Transform, is_surface
-from sunalign.model.reference import Reference
+from sunalign.model.reference_contract import Reference
 from sunalign.reference_builders._solar import SolarBuilder
 
 __all__ = ["Carrington"]

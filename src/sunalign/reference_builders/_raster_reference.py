@@ -16,7 +16,7 @@ from sunalign.geometry.mapping import PixelMapping
 from sunalign.images import Image
 from sunalign.images.frames import Frame
 from sunalign.model.mapped_image import MappedImage, Transform, Window
-from sunalign.model.reference import Reference
+from sunalign.model.reference_contract import Reference
 from sunalign.reference_builders._raster_map import raster_map
 
 __all__ = ["Blur", "FrameCutout", "RasterReference", "Schedule"]

@@ -28,7 +28,7 @@ from sunalign.geometry.times import StepTimes
 from sunalign.images import Image
 from sunalign.images.cube_files import CubeFile
 from sunalign.images.cubes import spectral_image
-from sunalign.images.frames import Frame, FrameFile, frame_of
+from sunalign.images.frames import Frame, FrameFile, UndatedError, frame_of
 from sunalign.wcs.fits_plane import IsCubeError, no_file
 
 __all__ = ["Moment", "SequenceFrame", "Sources", "open_sequence"]
@@ -289,12 +289,10 @@ def _opened(number: int, item: Any, choices: Mapping[str, Any]) -> SequenceFrame
             frame = frame_of(item if image is item else image)
         except IsCubeError:
             frame = _cube_frame(Path(item), choices)
-        except AlignmentError as error:
-            if "has no date" in str(error):
-                raise AlignmentError(
-                    f"Frame {number} has no date, so it has no place in the sequence; add DATE-OBS to its header."
-                ) from None
-            raise
+        except UndatedError as error:
+            raise AlignmentError(
+                f"Frame {number} {error.dates.undated}, so it has no place in the sequence; {error.dates.remedy}."
+            ) from None
     head = frame.head
     named = head.name if item is not head.source or head.meta.get("filename") else f"{head.name} {_stamp(frame.date)}"
     # With what was read of the header already.
@@ -311,7 +309,7 @@ def _cube_frame(path: Path, choices: Mapping[str, Any]) -> Frame:
     image = file.image()
     if image.date is None:
         raise AlignmentError(
-            f"{path.name} has no date, so it has no place in the sequence; add DATE-OBS to its header."
+            f"{path.name} {image.dates.undated}, so it has no place in the sequence; {image.dates.remedy}."
         )
     # Its cube and pixels are read again when they are needed.
     head = replace(image, data=np.broadcast_to(np.float32(0), image.data.shape), source=None)

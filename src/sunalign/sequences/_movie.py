@@ -121,7 +121,7 @@ def check_film(path: Path, overwrite: bool) -> None:
     overwrite : `bool`
         Whether it may exist.
     """
-    from sunalign.files.io import check_output
+    from sunalign.files.output import check_output
     from sunalign.visualization.films import ffmpeg
 
     if path.suffix.lower() not in (".gif", ".mp4"):

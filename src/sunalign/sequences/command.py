@@ -92,7 +92,7 @@ def _check_outputs(options: argparse.Namespace) -> None:
 
 
 def _write(options: argparse.Namespace, result: SequenceResult) -> None:
-    from sunalign.files.io import atomic_write
+    from sunalign.files.output import atomic_write
     from sunalign.visualization.axes import off_screen
 
     overwrite: bool = options.overwrite

@@ -11,7 +11,8 @@ from sunpy.map import GenericMap
 from sunalign.abc import ReferenceBuilder
 from sunalign.exceptions import AlignmentError
 from sunalign.images import Image, to_image
-from sunalign.model.reference import ImageReference, Reference
+from sunalign.model.reference import ImageReference
+from sunalign.model.reference_contract import Reference
 from sunalign.pointing.displaced import displaced
 from sunalign.testing._law import Check, require, unchanged
 from sunalign.testing.helpers import small_map, smooth_image

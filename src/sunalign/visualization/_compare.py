@@ -162,7 +162,7 @@ def blink(
 
 
 def _check(path: Path, overwrite: bool) -> None:
-    from sunalign.files.io import check_output
+    from sunalign.files.output import check_output
 
     if path.suffix.lower() != ".gif":
         raise ValueError(f"A blink is written as a GIF; name it like blink.gif, not {path.name!r}.")

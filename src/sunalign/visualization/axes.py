@@ -15,8 +15,8 @@ from astropy.wcs import WCS
 from sunalign.correction import PARAMETERS, UNITS, Correction
 from sunalign.geometry.coordinates import ARCSEC, PixelGrid, apply_homography, tangent_basis
 from sunalign.model.intensity import IntensityScaling
-from sunalign.model.noise import gaussian_smoothed
 from sunalign.model.reference import ImageReference
+from sunalign.model.smoothing import gaussian_smoothed
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -48,7 +48,7 @@ def save_film(
     from matplotlib import rc_context
     from matplotlib.animation import FFMpegWriter, PillowWriter
 
-    from sunalign.files.io import atomic_write
+    from sunalign.files.output import atomic_write
 
     kind = PillowWriter if Path(path).suffix.lower() == ".gif" else FFMpegWriter
     # Documented as an int, and turned into milliseconds: 700 of them are 1.43 frames a second.

@@ -109,7 +109,8 @@ def write_both(
     `~pathlib.Path`
         Of the page.
     """
-    from sunalign.files.io import atomic_write, json_path
+    from sunalign.files.io import json_path
+    from sunalign.files.output import atomic_write
 
     path = Path(path)
     if path.suffix.lower() not in (".html", ".htm"):

@@ -88,27 +88,60 @@ def first_on_sky(hdus: Sequence[Any], path: Path) -> Any:
     ~sunalign.exceptions.ImageError
         There is none.
     """
-    images = [
-        (number, hdu)
-        for number, hdu in enumerate(hdus)
-        if getattr(hdu, "is_image", False) and hdu.header.get("NAXIS", 0) >= 2
-    ]
+    for hdu in hdus:
+        if _is_image(hdu) and _on_sky(hdu):
+            return hdu
+    images, placed = ([n for n, hdu in enumerate(hdus) if is_one(hdu)] for is_one in (_is_image, _on_sky))
+    if placed:
+        raise ImageError(_apart(hdus, path, images, placed[0]))
     if not images:
         raise ImageError(
             f"{path} holds no image: none of its {len(hdus)} HDUs has two axes; choose another file, or fetch it again."
         )
-    for _, hdu in images:
-        if sky_axes(plain_values(hdu.header)) is not None:
-            return hdu
-    listed = "; ".join(f"HDU {number}: CTYPE {_ctypes(hdu.header)}" for number, hdu in images[:4])
+    listed = "; ".join(f"HDU {n}: CTYPE {_ctypes(hdus[n].header)}" for n in images[:4])
     raise ImageError(
         f"{path} has no celestial axes in any of its images ({listed}{'; ...' if len(images) > 4 else ''}); one "
         f"longitude and one latitude axis such as HPLN-TAN and HPLT-TAN are needed."
     )
 
 
+def _is_image(hdu: Any) -> bool:
+    """Whether an HDU, compressed or not, has data of two axes or more."""
+    n = int(hdu.header.get("NAXIS", 0)) if getattr(hdu, "is_image", False) else 0
+    return n >= 2 and all(hdu.header.get(f"NAXIS{i}", 0) for i in range(1, n + 1))
+
+
+def _on_sky(hdu: Any) -> bool:
+    return sky_axes(plain_values(hdu.header)) is not None
+
+
+def _apart(hdus: Sequence[Any], path: Path, images: Sequence[int], placed: int) -> str:
+    """Say that what is on the sky is no image: what each HDU has, and the next step."""
+    told = range(len(hdus)) if len(hdus) <= 4 else sorted({*images[:3], placed})
+    listed = "; ".join(f"HDU {n} {_content(hdus[n])}" for n in told)
+    if images:
+        step = (
+            f"If they belong together, write the image of HDU {images[0]} and the header of HDU {placed} into one HDU, "
+            f"or give them as (data, header)."
+        )
+    else:
+        step = "Its pixels are missing; choose another file, or fetch it again."
+    return f"{path} has no image with celestial axes: {listed}. {step}"
+
+
+def _content(hdu: Any) -> str:
+    """What one HDU has, after its number."""
+    axes = f"CTYPE {_ctypes(hdu.header)}"
+    if _is_image(hdu):
+        lengths = " x ".join(str(hdu.header[f"NAXIS{i}"]) for i in range(1, hdu.header["NAXIS"] + 1))
+        return f"has {lengths} pixels and {axes}"
+    if getattr(hdu, "is_image", False):
+        return f"has {axes} but no image" if _on_sky(hdu) else "has no image"
+    return f"is a table with {axes}" if _on_sky(hdu) else "is a table"
+
+
 def _ctypes(header: Mapping[str, Any]) -> str:
-    n = max(int(header.get("NAXIS", 0)), int(header.get("WCSAXES", 0) or 0))
+    n = max(int(header.get("NAXIS", 0)), int(header.get("WCSAXES", 0) or 0), 2 if "CTYPE2" in header else 0)
     return ", ".join(str(header.get(f"CTYPE{i}", "")).strip() or "none" for i in range(1, n + 1))
 
 

@@ -7,6 +7,8 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from erfa import ErfaWarning
+
 import astropy.units as u
 from astropy.time import ScaleValueError
 
@@ -55,13 +57,15 @@ def dates_itself(cls: type[GenericMap]) -> bool:
 
 def _reads_plainly(source: GenericMap, dates: Dates) -> bool:
     """Whether sunpy cannot but agree, so that it need not be asked: plain cards, and no way of the class's own."""
-    plain = dates.origin.partition(",")[0] == "DATE-AVG" and dates.scale == "utc" and not dates.problems
+    plain = (
+        dates.origin.partition(",")[0] == "DATE-AVG" and dates.scale == "utc" and not (dates.problems or dates.offsets)
+    )
     return plain and all(getattr(type(source), name) is getattr(GenericMap, name) for name in _OWN_WAYS)
 
 
 def _agrees(source: GenericMap, dates: Dates) -> bool:
     if dates.reference is None:
-        return not dates.problems
+        return not (dates.problems or dates.unreadable)
     try:
         with quiet_about_metadata():
             read = (source.reference_date, source.date, source.date_start, source.date_end)
@@ -77,4 +81,6 @@ def quiet_about_metadata() -> Iterator[None]:
         for message in ("Missing metadata for observ", "Could not parse unit string", 'Found "TAI" in time string'):
             warnings.filterwarnings("ignore", message, SunpyMetadataWarning)
         warnings.simplefilter("ignore", u.UnitsWarning)
+        # Of years beyond the leap seconds that are known.
+        warnings.simplefilter("ignore", ErfaWarning)
         yield

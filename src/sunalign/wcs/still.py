@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from sunalign.geometry.dates import is_time_axis
+from sunalign.geometry.date_forms import is_time_axis
 from sunalign.wcs.header import card_of
 from sunalign.wcs.metadata import copied, update_cards
 
