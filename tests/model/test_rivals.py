@@ -137,3 +137,9 @@ def test_the_sign_is_the_peaks_significance():
     assert result.quality.peak_significance < 3
     assert "Another shift correlates almost as well" in result.message
     assert isinstance(result.aligned, sunpy.map.GenericMap)
+
+
+def test_where_hardly_any_shift_has_a_score_there_is_no_rival():
+    y, x = np.mgrid[:7, :7] * 1.0
+    scores = np.where(x == 1, 0.1 * y, -np.inf)
+    assert rivals_of(SearchSurface(scores, np.ones(scores.shape), x, y)) == []

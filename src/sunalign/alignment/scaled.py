@@ -19,6 +19,8 @@ from sunalign.model.smoothing import bridged
 
 __all__ = ["compared", "describe_noise", "without_hot_pixels"]
 
+_MOSTLY = 0.8  # Part of a reference that a target covers at the start, from which on that is what it will see.
+
 
 def without_hot_pixels(image: Image) -> tuple[Image, NoiseModel, int]:
     """Target cropped to its valid pixels, its noise, and how many hot pixels were left out of it.
@@ -85,7 +87,8 @@ def _in_view(reference: Reference, target: Image, base: PixelGrid) -> np.ndarray
     """Values of the reference nearest to some pixels of the target at the start; `None` where it is not one image.
 
     They are of the same pixels as those that the target is clipped by, so that both are clipped at the same structure:
-    the margin by which a reference is larger may hold more bright things, or more sky.
+    the margin by which a reference is larger may hold more bright things, or more sky. `None` too where that margin is
+    no small part of it: then what the target will see in the end may be another part.
     """
     arrays = reference.arrays()
     if len(arrays) != 1:
@@ -99,7 +102,10 @@ def _in_view(reference: Reference, target: Image, base: PixelGrid) -> np.ndarray
     column, row = (np.rint(position) for position in found)
     ny, nx = arrays[0].shape
     inside = (column >= 0) & (column < nx) & (row >= 0) & (row < ny)
-    seen = arrays[0][row[inside].astype(np.intp), column[inside].astype(np.intp)]
+    column, row = column[inside].astype(np.intp), row[inside].astype(np.intp)
+    if column.size == 0 or (np.ptp(column) + 1) * (np.ptp(row) + 1) < _MOSTLY * arrays[0].size:
+        return None
+    seen = arrays[0][row, column]
     return np.asarray(seen[np.isfinite(seen)])
 
 

@@ -61,6 +61,9 @@ def rivals_of(surface: SearchSurface, zero: float = 0.0) -> list[Rival]:
     rows, columns = np.nonzero(np.isfinite(fine) & (fine == near))
     order = np.argsort(fine[rows, columns])[::-1]
     peaks = [(int(rows[k]), int(columns[k])) for k in order]
+    if not peaks:
+        # So few shifts have a score that there is nothing between their points.
+        return []
     top = peaks[0]
     least = max(_SUSPECT * fine[top], 0.0)
     high = [peak for peak in peaks[1 : 1 + _TRIED] if fine[peak] > least and _dips(fine, top, peak)]
