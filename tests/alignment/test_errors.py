@@ -57,21 +57,70 @@ def test_errors_grow_with_the_noise():
     assert all(noisy[name] > 1.5 * quiet[name] for name in quiet), (quiet, noisy)
 
 
-def test_half_resolution_costs_large_images_nothing():
-    rng, size = np.random.default_rng(1), 760
+def moved_texture(rng, size, width, reach, snr=100):
+    """Two images of one texture, the second moved; by how many pixels along x and y."""
     waves = 2j * np.pi * np.fft.fftfreq(size)
-    errors, claims = [], []
+    texture = ndimage.gaussian_filter(rng.normal(size=(size, size)), width, mode="wrap")
+    sun, (x, y) = np.exp(0.7 * texture / texture.std()), rng.uniform(-reach, reach, 2)
+    moved = np.fft.ifft2(np.fft.fft2(sun) * np.exp(waves * x + waves[:, None] * y)).real
+    inside = slice(16, size - 16)
+    images = [100 * image[inside, inside] for image in (moved, sun)]
+    return [image + rng.normal(0, 100 / snr, image.shape) for image in images], np.array([x, y])
+
+
+def errors_of(found, true):
+    """Errors of both shifts, and over the claims, in pixels of 4 arcsec."""
+    off = np.array([found.shift_x.value, found.shift_y.value]) / 4 - true
+    return off, off / (np.array([found.errors["shift_x"], found.errors["shift_y"]]) / 4)
+
+
+def test_half_resolution_costs_large_images_nothing():
+    rng, found = np.random.default_rng(1), []
     for _ in range(8):
-        texture = ndimage.gaussian_filter(rng.normal(size=(size, size)), 1.2, mode="wrap")
-        sun, (x, y) = np.exp(0.7 * texture / texture.std()), rng.uniform(-4, 4, 2)
-        moved = np.fft.ifft2(np.fft.fft2(sun) * np.exp(waves * x + waves[:, None] * y)).real
-        images = (small_map(100 * image[16:-16, 16:-16] + rng.normal(size=(728, 728))) for image in (moved, sun))
-        found = sunalign.align(*images).correction
-        errors.append([found.shift_x.value / 4 - x, found.shift_y.value / 4 - y])
-        claims.append([found.errors["shift_x"] / 4, found.errors["shift_y"] / 4])
+        images, true = moved_texture(rng, 760, 1.2, 4)
+        found.append(errors_of(sunalign.align(*map(small_map, images)).correction, true))
+    errors, ratios = np.array(found).swapaxes(0, 1)
     # Of pixels as they were given: binned first, such grains are off by 0.0025.
-    assert np.sqrt(np.mean(np.square(errors))) < 5e-4
-    assert 0.5 < np.sqrt(np.mean(np.divide(errors, claims) ** 2)) < 1.6
+    assert np.sqrt(np.mean(errors**2)) < 5e-4
+    assert 0.5 < np.sqrt(np.mean(ratios**2)) < 1.6
+
+
+@pytest.mark.parametrize("size", [700, 780])
+@pytest.mark.parametrize("missing", ["rows", "columns", "tenth rows", "pixels", "border"])
+def test_gaps_move_no_answer_at_any_size(size, missing):
+    rng = np.random.default_rng(4)
+    (target, reference), true = moved_texture(rng, size, 2.0, 3)
+    gaps = {
+        "rows": np.s_[::2],
+        "columns": np.s_[:, 1::2],
+        "tenth rows": np.s_[::10],
+        "pixels": rng.random(target.shape) < 0.3,
+        "border": np.s_[:, :90],
+    }
+    target[gaps[missing]] = np.nan
+    error, ratio = errors_of(sunalign.align(small_map(target), small_map(reference), on_doubt="ignore").correction, true)
+    # Half a pixel, where rows were left out of means over two.
+    assert np.abs(error).max() < 2e-3
+    assert np.abs(ratio).max() < 4
+
+
+def test_gaps_move_no_answer_where_pixels_are_binned_to_the_references():
+    (target, reference), true = moved_texture(np.random.default_rng(4), 320, 3.0, 3)
+    coarse = small_map(reference.reshape(144, 2, 144, 2).mean(axis=(1, 3)), scale=8)
+    target[::2] = np.nan
+    error, _ = errors_of(sunalign.align(small_map(target), coarse, on_doubt="ignore").correction, true)
+    assert np.abs(error).max() < 0.02
+
+
+@pytest.mark.parametrize("where", [{"roll": 0.35}, {"scale": 4.04}], ids=["rolled", "scaled"])
+def test_errors_hold_where_grids_are_in_step_but_for_their_headers(where):
+    rng, ratios = np.random.default_rng(2), []
+    for _ in range(8):
+        images, true = moved_texture(rng, 192, 1.0, 0.4, snr=20)
+        target, reference = small_map(images[0], **where), small_map(images[1])
+        found = sunalign.align(target, reference, fit=("shift", "scale", "rotation"))
+        ratios.append(errors_of(found.correction, true)[1])
+    assert 0.5 < np.sqrt(np.mean(np.square(ratios))) < 1.6
 
 
 def test_error_bars_are_in_repr_and_json():

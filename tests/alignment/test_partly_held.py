@@ -102,6 +102,7 @@ def test_an_answer_between_pattern_and_scene_that_looks_stretched_is_doubted(mov
     result = sunalign.align(target, reference, fit=("shift", "scale", "rotation"), on_doubt="ignore")
     wrong, _ = off(result, moved)
     assert wrong.max() > 1
-    assert abs(result.correction.scale_y - 1) + abs(result.correction.scale_x - 1) > 1 / SIZE
+    found = result.correction
+    assert abs(found.scale_y - 1) + abs(found.scale_x - 1) + abs(found.rotation.to_value(u.rad)) > 1 / SIZE
     assert result.quality.fixed_pattern > 0.25
     assert not result.success

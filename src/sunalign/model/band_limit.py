@@ -129,7 +129,8 @@ class BandLimit:
     snr : `float`
         Contrast of the reference, the standard deviation of its structure, over its noise.
     pull : `float`
-        Pixels by which what is left of the noise may still pull a shift, 1 sigma over the sub-pixel phases.
+        Pixels by which what is left of the noise may still pull a shift, 1 sigma over the sub-pixel phases, on grids
+        that are in step.
     noise : `float`
         Variance of a pixel of the reference by its noise.
     """
@@ -220,7 +221,7 @@ def band_limit(
     known = min(noise, most_noise)
     pulls = by_noise * (known / noise if noise else 1.0), by_spline
     snr = float(np.sqrt(seen.structure / noise)) if noise else np.inf
-    return BandLimit(width, snr, _pull(pulls, in_step), known)
+    return BandLimit(width, snr, _pull(pulls, 1.0), known)
 
 
 def _pull(pulls: tuple[float, float], in_step: float) -> float:

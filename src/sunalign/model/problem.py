@@ -24,7 +24,7 @@ from sunalign.model.band_limit import BandLimit
 from sunalign.model.moved_grid import MovedGrid
 from sunalign.model.plane_sums import speaks_of_planes
 from sunalign.model.reference import Reference
-from sunalign.model.resolution import at_half_resolution, at_level, band_limited, factors
+from sunalign.model.resolution import at_half_resolution, at_level, band_limited, factors, loses_much
 from sunalign.model.score_by_score import surface_of_scores
 from sunalign.model.surface import allowing_for_edges
 from sunalign.wcs.plausible import check_surface
@@ -459,11 +459,13 @@ class Problem:
         """Return the problem at the finest resolution worth comparing, band-limited.
 
         That of the target as it was given, but for images of more than half a million pixels, counted as large as the
-        reference's: so many fix the parameters with half of it.
+        reference's: so many fix the parameters with half of it, unless gaps all over leave few of the larger ones.
         """
         if self.size_at(1.0) <= MANY:
             return band_limited(self)
-        return replace(at_half_resolution(self.at_level(1.0)), whole=self)
+        one = self.at_level(1.0)
+        half = at_half_resolution(one)
+        return band_limited(self) if loses_much(one, half) else replace(half, whole=self)
 
     def size_at(self, level: float) -> int:
         """Number of pixels of the target at a level.

@@ -19,6 +19,7 @@ from sunalign.model.objective import Objective
 from sunalign.model.own_scores import above_most, middle_of, score_covariance, significance_of_peak
 from sunalign.model.plane_sums import speaks_of_planes
 from sunalign.model.problem import Problem
+from sunalign.model.resolution import in_step
 from sunalign.model.rivals import equal_peaks
 from sunalign.model.search_space import SearchSpace, shift_covariance
 from sunalign.model.sharpness import as_sharp
@@ -327,7 +328,7 @@ def covariance(problem: Problem, space: SearchSpace, x: np.ndarray) -> np.ndarra
     """
     metric, p, fine = problem.metric, len(x), problem.at_finest_level()
     if not isinstance(metric, SupportsJudgement):
-        return score_covariance(fine, space, x, _left_out(fine, p)) + _pulled(problem, space)
+        return score_covariance(fine, space, x, _left_out(fine, p)) + _pulled(problem, space, x)
     bent, target = fine.with_bends(x), fine.target.data
     given = bent.sampled, fine.jacobian(x, bent.slopes), target, bent.hidden
     (seen, expected), unknown = ncc_curvature(bent, target, fine.displacements(x)), np.full((p, p), np.nan)
@@ -345,13 +346,16 @@ def covariance(problem: Problem, space: SearchSpace, x: np.ndarray) -> np.ndarra
         return unknown
     middle = shares @ shares.T * n_blocks / (n_blocks - p)
     moved = inverse @ shares.sum(axis=1)
-    return np.asarray(inverse @ middle @ inverse) + np.outer(moved, moved) + _pulled(problem, space)
+    return np.asarray(inverse @ middle @ inverse) + np.outer(moved, moved) + _pulled(problem, space, x)
 
 
-def _pulled(problem: Problem, space: SearchSpace) -> np.ndarray:
-    """Covariance, shape (p, p), of what sampling the reference between its pixels still does to the shifts."""
+def _pulled(problem: Problem, space: SearchSpace, x: np.ndarray) -> np.ndarray:
+    """Covariance, shape (p, p), of what sampling the reference between its pixels still does to the shifts.
+
+    As far as the grids are in step at the answer: they may be there, and not as their headers have it.
+    """
     fine = problem.at_finest_level()
-    pull = fine.limit.pull if fine.limit is not None else 0.0
+    pull = fine.limit.pull * in_step(fine, fine.matrix(x)) if fine.limit is not None and fine.limit.pull else 0.0
     return shift_covariance(space.names, pull * fine.reference_pixel / ARCSEC)
 
 
