@@ -15,6 +15,7 @@ __all__ = ["Climb", "climb"]
 _LONGEST = 8.0  # Pixels at the target's edge: beyond that a linear model of an image says nothing.
 _NOISE = 1e-9  # Score differences that single-precision samples can make.
 _DAMPING = 1e-3  # To begin with; what is not damped more is a step as Gauss and Newton have it.
+_SMALL = 0.25  # Pixels of a step within which a score may fall by what drops out at an edge.
 _MOST = 1e8  # Where damping has got out of hand.
 _LEVEL = 10.0  # Tolerances that such a step may be long where no step was found to rise.
 _AT_AN_EDGE = 0.1  # Pixels that it may be long where every step changed which pixels are compared: a score jumps there.
@@ -86,7 +87,7 @@ def climb(
             return Climb(x, here, level, iteration, _LEVEL_HERE if level else _STUCK)
         there = objective.normal_equations(trial)
         kept_pixels = 2 * there.n_pixels >= here.n_pixels
-        if kept_pixels and there.score >= here.score - _NOISE:
+        if kept_pixels and there.score >= here.score - _NOISE - _edge(here, there, _length(trial - x, space)):
             # A step that gains less than rounding from a point a hair away is the top, not progress.
             hessian = _with_secant(there.hessian, trial - x, here.gradient - there.gradient)
             x, here, damping, jumped = trial, there, max(damping / 10, 1e-9), False
@@ -94,6 +95,11 @@ def climb(
             jumped |= there.n_pixels != here.n_pixels
             damping *= 10
     return Climb(x, here, False, max_iter, "max_iter steps were not enough.")
+
+
+def _edge(here: NormalEquations, there: NormalEquations, length: float) -> float:
+    """Score that a small step may cost because pixels at an edge drop out, as a row does of two images of one field."""
+    return max(1 - there.n_pixels / here.n_pixels, 0.0) if length < _SMALL else 0.0
 
 
 def _length(step: np.ndarray, space: SearchSpace) -> float:

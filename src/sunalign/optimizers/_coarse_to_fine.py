@@ -76,6 +76,7 @@ class CoarseToFine(Optimizer):
             objective,
             [top.x],
             space,
+            tops=top.converged,
             success=top.converged,
             message=top.message if top.converged else f"The last climb did not converge. {top.message}",
             nit=top.iterations,

@@ -53,13 +53,16 @@ class LevenbergMarquardt(Optimizer):
             objective,
             [top.x],
             space,
+            tops=top.converged,
             success=top.converged,
             message=top.message,
             nit=top.iterations,
         )
 
 
-def best_of(objective: Objective, candidates: list[np.ndarray], space: SearchSpace, **fields: object) -> OptimizeResult:
+def best_of(
+    objective: Objective, candidates: list[np.ndarray], space: SearchSpace, *, tops: bool = False, **fields: object
+) -> OptimizeResult:
     """Result at the best of some points, the start included: a search never ends below where it began.
 
     Parameters
@@ -69,10 +72,25 @@ def best_of(objective: Objective, candidates: list[np.ndarray], space: SearchSpa
         In the order of ``space``.
     space : `~sunalign.model.search_space.SearchSpace`
         For its start.
+    tops : `bool`
+        Whether the candidates were climbed to: one beside the start is then the top that the start belongs to.
     **fields
         Further ones of the result: ``success``, ``message``, ``nit``.
     """
     points = [*candidates, space.start]
     scores = [objective(x) for x in points]
-    best = int(np.argmax(scores))
+    best, found = int(np.argmax(scores)), int(np.argmax(scores[:-1]))
+    if tops and best != found and _loses_an_edge(objective, points[found], space, scores[-1] - scores[found]):
+        best = found
     return OptimizeResult(x=points[best], fun=scores[best], **fields)
+
+
+def _loses_an_edge(objective: Objective, x: np.ndarray, space: SearchSpace, loss: float) -> bool:
+    """Whether a top is beside the start, and scores less for no more than the pixels that only the start can compare.
+
+    Of two images of one field a row at the edge drops out as soon as they are moved at all.
+    """
+    if np.max(np.abs(x - space.start) / space.step) > 1:
+        return False
+    there, here = objective.problem.overlap(x), objective.problem.overlap(space.start)
+    return loss <= 1 - there / here
