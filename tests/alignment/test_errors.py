@@ -127,15 +127,20 @@ def test_errors_hold_where_grids_are_in_step_but_for_their_headers(where):
 
 @pytest.mark.parametrize("optimizer", ["coarse-to-fine", "levenberg-marquardt"])
 def test_a_small_motion_is_not_held_by_what_the_header_says(optimizer):
-    """Of two images of one field the start has a row and a column more to compare than anything beside it."""
-    rng, found = np.random.default_rng(6), []
-    for _ in range(6):
-        images, true = moved_texture(rng, 232, 2.0, 0.03, snr=5)
+    """Of two images of one field the start has a row of sky more to compare than anything beside it."""
+    rng, found, held = np.random.default_rng(6), [], 0
+    y, x = np.indices((200, 200)) - 99.5
+    disc = np.exp(-((np.hypot(x, y) / 84) ** 4))
+    for _ in range(8):
+        images, true = moved_texture(rng, 232, 2.0, 0.03, snr=np.inf)
+        images = [image * disc for image in images]
+        images = [image + 4 * np.sqrt(image + 0.01) * rng.normal(size=image.shape) for image in images]
         result = sunalign.align(*map(small_map, images), optimizer=optimizer, on_doubt="ignore")
         found.append(errors_of(result.correction, true))
-        assert np.abs(found[-1][0] + true).min() > 0
-    ratios = np.array(found)[:, 1]
-    assert 0.5 < np.sqrt(np.mean(ratios**2)) < 1.6
+        held += not (found[-1][0] + true).all()
+    # All of them were exactly where the header says.
+    assert held <= 1
+    assert 0.4 < np.sqrt(np.mean(np.array(found)[:, 1] ** 2)) < 1.6
 
 
 def test_error_bars_are_in_repr_and_json():
