@@ -99,7 +99,7 @@ def climb(
 
 def _edge(here: NormalEquations, there: NormalEquations, length: float) -> float:
     """Score that a small step may cost because pixels at an edge drop out, as a row does of two images of one field."""
-    return max(1 - there.n_pixels / here.n_pixels, 0.0) if length < _SMALL else 0.0
+    return max(1 - there.n_pixels / max(here.n_pixels, 1), 0.0) if length < _SMALL else 0.0
 
 
 def _length(step: np.ndarray, space: SearchSpace) -> float:
