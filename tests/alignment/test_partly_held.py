@@ -106,3 +106,21 @@ def test_an_answer_between_pattern_and_scene_that_looks_stretched_is_doubted(mov
     assert abs(found.scale_y - 1) + abs(found.scale_x - 1) + abs(found.rotation.to_value(u.rad)) > 1 / SIZE
     assert result.quality.fixed_pattern > 0.25
     assert not result.success
+
+
+@pytest.mark.parametrize(
+    ("share", "gaps_in"), [(0.05, "target"), (0.05, "reference"), (0.05, "both"), (0.3, "target")], ids=str
+)
+def test_gaps_that_stay_where_they_are_are_no_pattern(share, gaps_in):
+    moved, rng = (3.3, -2.4), np.random.default_rng(3)
+    target, reference = frames(moved)
+    missing = rng.random(target.data.shape) < share
+    masks = {name: missing for name in ("target", "reference") if gaps_in in (name, "both")}
+    result = sunalign.align(
+        target, reference, max_shift=60 * u.arcsec, **{f"{name}_mask": mask for name, mask in masks.items()}
+    )
+    assert result.quality.beside_pattern == 0
+    wrong, claimed = off(result, moved)
+    assert (wrong < 4.5 * claimed + 0.002).all()
+    # Gaps that were filled in were taken for a pattern, by half a pixel.
+    assert (claimed < 0.05).all()

@@ -22,7 +22,7 @@ __all__ = ["beside_pattern"]
 _SIDE = 48  # Pixels along each side of the windows, of which one starts wherever half of another has passed.
 _FEWEST = 4  # Clumps of windows that have to be there, for how they scatter is asked.
 _PART = 264  # Pixels along each side of the part that is looked at.
-_MISSING = 0.5  # Part of a window's pixels that may be missing.
+_MISSING = 0.05  # Part of a window's pixels that may be missing.
 # Wave numbers, in radians per pixel, between which shares of waves are the same.
 _LENGTHS = (0.2, 0.35, 0.5, 0.7, 0.95, 1.3, 1.8, 2.4)
 _ALIKE = 0.005  # Least part of the power that is not taken for coherent: windows cut off at their edges what moved.
