@@ -80,7 +80,7 @@ class MappedImage:
         Parameters
         ----------
         x, y, columns
-            As in `sunalign.model.reference.Reference.sample`.
+            As in `sunalign.model.reference_contract.Reference.sample`.
         moment : `int`
             Which of the mappings.
         """

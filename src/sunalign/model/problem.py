@@ -23,7 +23,7 @@ from sunalign.images import Image
 from sunalign.model.band_limit import BandLimit
 from sunalign.model.moved_grid import MovedGrid
 from sunalign.model.plane_sums import speaks_of_planes
-from sunalign.model.reference import Reference
+from sunalign.model.reference_contract import Reference
 from sunalign.model.resolution import at_half_resolution, at_level, band_limited, factors, loses_much
 from sunalign.model.score_by_score import surface_of_scores
 from sunalign.model.surface import allowing_for_edges
@@ -55,7 +55,7 @@ class Problem:
     ----------
     target : `~sunalign.images.Image`
         Scaled, masked, and possibly binned.
-    reference : `~sunalign.model.reference.Reference`
+    reference : `~sunalign.model.reference_contract.Reference`
         Scaled; sampled in the pixel coordinates of ``base``.
     metric : `~sunalign.abc.Metric`
     base : `~sunalign.geometry.coordinates.PixelGrid`

@@ -16,7 +16,7 @@ from sunalign.model.interpolation import SplineImage
 from sunalign.model.mapped_image import MappedImage, Transform
 from sunalign.model.reference_contract import Reference, grid_points
 
-__all__ = ["ImageReference", "Reference"]
+__all__ = ["ImageReference"]
 
 # Reference pixels by which a grid may deviate from one that is spanned by its rows and columns: by a shear or a turn,
 # which a parameter would feel, and by the keystone of a plane seen askew, which none of them can follow.

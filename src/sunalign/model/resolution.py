@@ -172,8 +172,8 @@ def _binned(image: Image, by: int, bx: int) -> Image:
     complete = _complete(image, by, bx)
     if 2 * np.count_nonzero(~complete.mask) >= np.count_nonzero(~binned.mask):
         return complete
-    filled = gaussian_smoothed(image.data, (by / 2, bx / 2))[0]
-    return replace(binned, data=np.where(binned.mask, np.nan, replace(image, data=filled).binned(by, bx).data))
+    filled = replace(image, data=gaussian_smoothed(image.data, (by / 2, bx / 2))[0])
+    return filled.binned(by, bx).masked(binned.mask)
 
 
 def _complete(image: Image, by: int, bx: int) -> Image:
@@ -183,7 +183,7 @@ def _complete(image: Image, by: int, bx: int) -> Image:
         return binned
     ny, nx = binned.data.shape
     lost = missing[: ny * by, : nx * bx].reshape(ny, by, nx, bx).any(axis=(1, 3))
-    return replace(binned, data=np.where(lost, np.nan, binned.data))
+    return binned.masked(np.asarray(lost))
 
 
 def _smoothed(data: np.ndarray, width: np.ndarray, *, trusted_alone: bool = False) -> np.ndarray:
